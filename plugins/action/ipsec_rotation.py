@@ -54,8 +54,8 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import (
     taking,
 )
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.inputs import (
-    BOOT_ROLE,
     ROLE_WORDS,
+    in_variables,
     read_boot_inputs,
     read_inputs,
 )
@@ -90,7 +90,6 @@ _ASKED = {**steps.STEPS, rotation.LEAVE: leaving.leave}
 _ASKED_OF_OTHERS = {rotation.PREFLIGHT: leaving.preflight, rotation.LEAVE: leaving.leave}
 _LONGEST_REASON = 500
 _FAILED = "This step failed."
-_BOOT_OPTION = re.compile(rf"^(?:{'|'.join(BOOT_ROLE)})(?=[:.\[])", re.M)
 # By whether the run only checks.
 _CONTROLLER_ONLY = {
     False: "No host changed. The keystore did, which is on the controller.",
@@ -174,7 +173,10 @@ class ActionModule(HostAction):
             answers = [{"unreachable": True, "changed": False, "msg": report(str(exc), _LONGEST_REASON)}] * len(
                 questions
             )
-        named = {question.name: answer for question, answer in zip(questions, answers)}
+        named = {
+            question.name: _in_variables(answer, "rotate") if question.module == "ipsec_boot" else answer
+            for question, answer in zip(questions, answers)
+        }
         self._record.note(step, host, named)
         # Changes that are only predicted are not shown twice.
         said = {name: named[name] for name, question in zip(named, questions) if not question.check}
@@ -249,12 +251,13 @@ class ActionModule(HostAction):
     def _service(self) -> Result:
         """The only step of the role `boot`."""
         inputs, host = Inputs(self, self._vars), str(self._vars["inventory_hostname"])
-        first = min(map(str, self._vars["ansible_play_batch"]))
         try:
             options = read_boot_inputs(inputs, host)
         except IpsecError as exc:
-            # Most settings are wrong for all hosts alike.
-            if host != first and _refusal(inputs, first) == _without_host(exc, host):
+            # Most settings are wrong for all hosts alike. Some hosts may not run this task, so one that does explains.
+            batch = [*map(str, self._vars["ansible_play_batch"])]
+            first = RunRecord("boot").first(str(self._task._uuid), _without_host(exc, host), host, batch)
+            if first != host:
                 raise InputError(f"refused for the same reason as {first}", host) from None
             raise
         try:
@@ -262,9 +265,8 @@ class ActionModule(HostAction):
         except AnsibleConnectionFailure as exc:
             text = report(str(exc), _LONGEST_REASON)
             return {**_screen.result(text, "This host cannot be reached."), "failed": False, "unreachable": True}
-        # The host names options of the module, and the operator wrote variables of the role.
-        reason = re.sub(_BOOT_OPTION, r"boot_\g<0>", str(answer.get("msg", "")))
-        failed = _screen.result(f"{_FAILED}\n{reason}") if answer.get("failed") else {}
+        answer = _in_variables(answer, "boot")
+        failed = _screen.result(f"{_FAILED}\n{answer['msg']}") if answer.get("failed") else {}
         return {**answer, **failed, **self.discovered()}
 
     def _read(self) -> Result:
@@ -633,17 +635,16 @@ def _reasons(run: Rotation) -> tuple[str, list[str]]:
         return "verify", [_UNFORESEEN]
 
 
-def _refusal(inputs: Inputs, host: str) -> str:
-    """What is wrong with the settings of the role `boot` for a host."""
-    try:
-        read_boot_inputs(inputs, host)
-    except IpsecError as exc:
-        return _without_host(exc, host)
-    return ""
-
-
 def _without_host(error: IpsecError, host: str) -> str:
     return re.sub(rf"\b(of|which) {re.escape(host)}(?=:|\[| has,)", r"\1", str(error))
+
+
+def _in_variables(answer: Result, role: str) -> Result:
+    """An answer of `ipsec_boot`, which names its options, while the operator wrote variables of the role."""
+    told: Result = {"msg": in_variables(str(answer["msg"]), role)} if "msg" in answer else {}
+    if "warnings" in answer:
+        told["warnings"] = [in_variables(text, role) for text in answer["warnings"]]
+    return {**answer, **told}
 
 
 def _boot_problems(own: t.Mapping[str, t.Mapping[str, t.Any]]) -> list[IpsecError]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import re
 import typing as t
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import (
@@ -84,6 +85,13 @@ BOOT_ROLE: dict[str, Values] = {
     "operators_rights": IPSEC_BOOT["operators_rights"],
     **BOOT,
 }
+# The options of `ipsec_boot` as the variables of the role that sets them.
+BOOT_VARIABLES = {
+    "boot": {name: f"boot_{name}" for name in BOOT_ROLE},
+    "rotate": {**{name: f"boot_{name}" for name in BOOT}, "file": "rotate_file"},
+}
+# What no variable says.
+_OTHERWISE = {"run without purge: false": "run the role boot with all policies that should stay"}
 # The variables of each role by their prefix.
 ROLES: dict[str, frozenset[str]] = {
     "rotate_": frozenset([*WIDE, *OWN]),
@@ -100,6 +108,18 @@ _OF_PLAYBOOKS = frozenset(["play_hosts"])
 _SURE = frozenset(["rotate_", "audit_"])
 _LAST_PRIORITY = 0xFFFFFFFF - 1
 _NEAR = 0.7  # of difflib: boot_files is near boot_file, boot_device is another program's
+
+
+def in_variables(text: str, role: str) -> str:
+    """What `ipsec_boot` says, with the variables of a role instead of the options of the module: where one is the
+    place of a problem, where it has a value, and where its name cannot be another word.
+    """
+    for phrase, other in _OTHERWISE.items():
+        text = text.replace(phrase, other)
+    known = BOOT_VARIABLES[role]
+    words, names = "|".join(known), "|".join(name for name in known if "_" in name)
+    pattern = rf"^(?:{words})(?=[:.\[])|(?<![\w.])(?:(?:{words})(?=: (?:true|false)\b)|(?:{names})\b)"
+    return re.sub(pattern, lambda found: known[found[0]], text, flags=re.M)
 
 
 def read_boot_inputs(inputs: Inputs, host: str) -> Values:

@@ -83,8 +83,7 @@ class RunRecord:
         ``read`` returns, while the others wait. ``refused`` are the lines of the error if ``read`` raises one, or takes
         longer than its task may, so that the next step reports it once; ``words`` spell it.
         """
-        with open(f"{self.directory}.lock", "ab") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with self._alone():
             state = self._read(_STATE) or {}
             if state.get("run") != run:
                 # What an earlier run left must not pass for this one.
@@ -96,6 +95,28 @@ class RunRecord:
                     state = {"run": run, "refused": text.split("\n")}
                 self.begin(state)
             return state
+
+    def first(self, run: str, text: str, host: str, hosts: t.Container[str]) -> str:
+        """Which of the ``hosts`` was the first to end the task ``run`` with this text, which it explains to the others;
+        ``host`` if none was.
+        """
+        with self._alone():
+            state = self._read(_STATE) or {}
+            if state.get("run") != run:
+                state = {"run": run, "said": {}}
+                self.begin(state)
+            if state["said"].get(text) not in hosts:
+                state["said"][text] = host
+                self.save(state)
+            found: str = state["said"][text]
+            return found
+
+    @contextlib.contextmanager
+    def _alone(self) -> t.Iterator[None]:
+        """Let the processes that work for other hosts wait."""
+        with open(f"{self.directory}.lock", "ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     def end(self) -> None:
         shutil.rmtree(self.directory, ignore_errors=True)

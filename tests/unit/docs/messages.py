@@ -86,6 +86,18 @@ def _made(scope: ast.AST, but: str) -> t.Iterator[str]:
                 yield from map(text_of, branches(argument, scope))
 
 
+def problems(path: Path, read: t.Callable[[ast.AST], str]) -> t.Iterator[tuple[str, str, str]]:
+    """Message, place and hint of each error that a file creates, and its warnings."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for function in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)):
+        for call in (node for node in ast.walk(function) if isinstance(node, ast.Call) and node.args):
+            name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+            if name.endswith("Error") or name == "warn":
+                parts = [next(map(read, branches(argument, function)), VALUE) for argument in call.args]
+                message, place, hint, *dummy = [*parts, "", ""]
+                yield message, place, hint
+
+
 def spoken(path: Path, read: t.Callable[[ast.AST], str] = text_of) -> t.Iterator[str]:
     """All strings of a file except its documentation, for files that build messages in other ways."""
     tree = ast.parse(path.read_text(encoding="utf-8"))

@@ -15,17 +15,22 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import WORDS, in_words
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import WORDS, IpsecError, in_words
 from ansible_collections.ipsec.manual.plugins.module_utils._core.program.options import (
     COMMAND_WORDS,
     OPTIONS,
     PROMPT_WORDS,
 )
+from ansible_collections.ipsec.manual.plugins.module_utils._core.specs import IPSEC_BOOT
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text.grammar import KEYWORDS
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text.render import in_keywords
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections import fields
-from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.inputs import ROLE_WORDS
-from ansible_collections.ipsec.manual.tests.unit.docs.messages import VALUE, says_something, spoken
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.inputs import (
+    BOOT_VARIABLES,
+    ROLE_WORDS,
+    in_variables,
+)
+from ansible_collections.ipsec.manual.tests.unit.docs.messages import VALUE, problems, says_something, spoken
 
 TOP = Path(__file__).resolve().parents[3]
 
@@ -173,3 +178,66 @@ def _unknown(audience: str, text: str, tasks: set[str], roles: set[str], plugins
             yield word
         elif audience == ROLE and word not in roles and f"rotate_{word}" in roles:
             yield f"{word} instead of rotate_{word}"
+
+
+def boot_messages() -> t.Iterator[tuple[str, str]]:
+    """What the module `ipsec_boot` says, whole, by its file."""
+    room = TOP / "plugins/module_utils"
+    for path in (*sorted(room.glob("_module/boot/*.py")), room / "_core/audit/service.py", room / "_module/clock.py"):
+        for message, place, hint in problems(path, raw):
+            yield path.name, str(IpsecError(message, place, hint))
+    # Warnings that a table words.
+    for text in sentences(room / "_module/boot/linux.py"):
+        yield "linux.py", text
+
+
+@pytest.mark.parametrize("role", ["boot", "rotate"])
+def test_a_role_names_its_variables_where_the_module_of_the_service_names_options(role: str) -> None:
+    """As the place of a problem, with a value, or as a word that can be nothing else."""
+    variables, wrong, seen = role_names(), [], set()
+    options = [name for name in IPSEC_BOOT if f"boot_{name}" in variables or "_" in name or name == "purge"]
+    for path, text in boot_messages():
+        shown = in_variables(text, role)
+        seen.update(re.findall(r"\b(?:boot|rotate)_\w+", shown))
+        for name in options:
+            own = rf"^{name}[:.\[]|(?<![\w.]){name}: (?:true|false|absent|present|\[)" + rf"|\b{name}\b" * ("_" in name)
+            if name in BOOT_VARIABLES[role] or name == "purge":
+                wrong += [f"{path}: {name} in: {shown}"] if re.search(own, shown, re.M) else []
+        wrong += [
+            f"{path}: {word} in: {shown}"
+            for word in re.findall(r"\b(?:boot|rotate)_\w+", shown)
+            if word not in variables
+        ]
+    assert wrong == []
+    assert {"boot_load", "boot_service_manager"} <= seen
+
+
+@pytest.mark.parametrize(
+    ("text", "role", "shown"),
+    [
+        (
+            "load: it does not run. With load: false, it is installed.",
+            "boot",
+            "boot_load: it does not run. With boot_load: false, it is installed.",
+        ),
+        (
+            "load: it does not run. With load: false, it is installed.",
+            "rotate",
+            "boot_load: it does not run. With boot_load: false, it is installed.",
+        ),
+        ("policies[0].action: no\nfile: no", "boot", "boot_policies[0].action: no\nboot_file: no"),
+        ("file: no", "rotate", "rotate_file: no"),
+        (
+            "kept. To remove it, run without purge: false.",
+            "rotate",
+            "kept. To remove it, run the role boot with all policies that should stay.",
+        ),
+        (
+            "the file exists: true words stay, and boot_file: too",
+            "boot",
+            "the file exists: true words stay, and boot_file: too",
+        ),
+    ],
+)
+def test_the_variables_of_a_role_replace_options_and_no_other_words(text: str, role: str, shown: str) -> None:
+    assert in_variables(text, role) == shown

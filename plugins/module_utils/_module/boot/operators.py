@@ -155,7 +155,7 @@ def wanted(module: Module, file: str, policies: bool, service: type[Service]) ->
         )
     rights = module.params["operators_rights"]
     if not rights:
-        raise InputError("no right is named", "operators_rights", "Name one, or leave operators empty.")
+        raise InputError("no right is named", "operators_rights", "Name one, or name no operators.")
     content = text(group, file, policies, rights, service)
     return [File(PATH, _MODE, content.encode("ascii"), checker=("visudo", "-c", "-q", "-f"))]
 
