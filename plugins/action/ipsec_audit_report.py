@@ -49,7 +49,7 @@ class ActionModule(HostAction):
         self._record = RunRecord("audit")
         self._inputs = Inputs(self, self._vars)
         try:
-            with in_time(result, str(self._vars["inventory_hostname"])):
+            with in_time(result):
                 result.update(getattr(self, f"_{step}")())
         except IpsecError as exc:
             result.update(_screen.result(_screen.refused(str(exc).split("\n"))))

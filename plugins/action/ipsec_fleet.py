@@ -51,7 +51,7 @@ class ActionModule(HostAction):
         self._vars = task_vars or {}
         self._record = RunRecord("status")
         try:
-            with in_time(result, str(self._vars["inventory_hostname"])):
+            with in_time(result):
                 result.update(getattr(self, f"_{step}")())
         except IpsecError as exc:
             result.update(_screen.result(_screen.refused(exc.spelled(role.ROLE_WORDS).split("\n"))))
@@ -87,8 +87,7 @@ class ActionModule(HostAction):
         except AnsibleConnectionFailure as exc:
             answer = {"unreachable": True, "msg": report(str(exc), _LONGEST_REASON)}
         self._record.note("ask", host, {MODULE: answer})
-        warnings = [f"{host} did not answer; the table says why."] if has_failed(answer) else []
-        return {"changed": False, "warnings": warnings, **self.discovered()}
+        return {"changed": False, "answered": not has_failed(answer), **self.discovered()}
 
     def _report(self) -> Result:
         try:

@@ -68,7 +68,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.report impo
 )
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.rotation import Rotation
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.run import choose
-from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.table import brief, forecast, table
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.table import brief, changes, forecast, table
 from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import Call, HostAction
 
 Result = t.Dict[str, t.Any]
@@ -131,7 +131,7 @@ class ActionModule(HostAction):
                     result.update(getattr(self, f"_{step}")(run))
                 else:
                     host = str(self._vars["inventory_hostname"])
-                    with in_time(result, host):
+                    with in_time(result):
                         result.update(self._ask(run, step, host))
         except IpsecError as exc:
             text = exc.spelled(ROLE_WORDS)
@@ -183,7 +183,7 @@ class ActionModule(HostAction):
         predicted = [named[name] for name, question in zip(named, questions) if question.check]
         is_first = step == rotation.PREFLIGHT
         earlier = () if is_first else self._record.answers(rotation.PREFLIGHT, host).results.values()
-        result = _merged(said, host) if said else {}
+        result = _merged(said) if said else {}
         warnings = notes.warnings(result, predicted, earlier, run.state.get("unwise", ()))
         if warnings or result:
             result = {"changed": False, **result, "warnings": warnings}
@@ -372,7 +372,8 @@ class ActionModule(HostAction):
         is_check = bool(self._task.check_mode)
         run.state["due"] = changing and not is_check
         run.state["leaving"] = going and not is_check
-        run.state["changing"] = sorted({*hosts_that_change(run), *leaving.hosts(run)})
+        differing = hosts_that_change(run)
+        run.state["changing"] = sorted({*differing, *leaving.hosts(run)})
         undone = notes.undone(run, _inventory(run.state)) if run.state["undo"] else ()
         reasons = [*notes.due(run, why), *undone]
         run.state["reasons"] = reasons
@@ -386,6 +387,7 @@ class ActionModule(HostAction):
             "connections": result["connections"],
             "out_of_place": away,
             "tasks": tasks if changing or going else [],
+            "changes": changes(rows_of(run, check_mode=True), differing, leaving.hosts(run), is_check),
             "reasons": reasons,
             "warnings": [
                 *leaving.kept(run),
@@ -699,9 +701,9 @@ def _gap_warnings(run: Rotation) -> list[str]:
     ]
 
 
-def _merged(answers: t.Mapping[str, Result], host: str) -> Result:
-    """The result of a task from the answers to its questions. A failure is only announced, since a later
-    step decides what it means, and reports the reason.
+def _merged(answers: t.Mapping[str, Result]) -> Result:
+    """The result of a task from the answers to its questions. A failure is left out, since a later step decides what
+    it means, and reports it with the reason.
     """
     plain = {
         name: {key: value for key, value in answer.items() if key not in ("warnings", "diff")}
@@ -709,6 +711,5 @@ def _merged(answers: t.Mapping[str, Result], host: str) -> Result:
     }
     merged = {**joined([*answers.values()]), "answers": plain}
     if any(map(decisions.has_failed, answers.values())):
-        merged = {name: value for name, value in merged.items() if name not in ("failed", "msg")}
-        merged["warnings"].append(f"{host} did not do everything that this step asks; the report of the run says why.")
+        return {name: value for name, value in merged.items() if name not in ("failed", "msg")}
     return merged

@@ -119,6 +119,11 @@ tasks:
   type: list
   elements: str
   sample: [transaction.yml]
+changes:
+  description: Which connections the run is about to change, or with C(--check) would, and on how many hosts.
+  returned: with V(prepare)
+  type: str
+  sample: enigma-partym, on 2 hosts
 reasons:
   description: What is due for new keys, and why. Empty if the run does not ask what is due.
   returned: with V(prepare)

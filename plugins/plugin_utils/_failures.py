@@ -64,14 +64,14 @@ def is_timeout(exc: BaseException) -> bool:
 
 
 @contextlib.contextmanager
-def in_time(result: Result, host: str) -> t.Iterator[None]:
-    """Warn if the time of the task runs out, instead of failing: the step that reports says what that means."""
+def in_time(result: Result) -> t.Iterator[None]:
+    """Do not fail if the time of the task runs out: the step that reports says so, and what it means."""
     try:
         yield
     except BaseException as exc:  # pylint: disable=broad-except  # Ansible's timeout is no Exception
         if not is_timeout(exc):
             raise
-        result.update(changed=False, warnings=[f"{host} did not answer in time; the report says what that means."])
+        result.update(changed=False)
 
 
 @contextlib.contextmanager

@@ -361,13 +361,17 @@ def titles(done: Run) -> list[str]:
 
 @every_core
 def test_a_run_shows_what_it_does_and_one_heading_above_the_changes(fleet: Fleet) -> None:
-    begin = ["Ask every host what it holds", "Check the settings and the answers", "Change all hosts together"]
+    begin = ["Ask every host what it holds", "Check the settings and the answers"]
     end = ["Report what the run did"]
     again = fleet.run()
-    assert titles(again) == [*begin, *end] and again.output.count("skipping: ") == 1, again.output
+    assert titles(again) == [*begin, "Changes: none", *end] and again.output.count("skipping: ") == 1, again.output
+    check = fleet.run("--check", extra={"rotate_new_keys": True})
+    assert "Changes: mesh, on 3 hosts, none of it in check mode]" in check.output, check.output
     rotated = fleet.run(extra={"rotate_new_keys": True})
+    assert "Changes: mesh, on 3 hosts]" in rotated.output, rotated.output
     assert titles(rotated) == [
         *begin,
+        "Changes: mesh",
         "Stage the SAs",
         "Record in the keystore that hosts may use the new generation",
         "Cut over",
@@ -380,7 +384,13 @@ def test_a_run_shows_what_it_does_and_one_heading_above_the_changes(fleet: Fleet
     ]
     assert "skipping: " not in rotated.output
     removed = fleet.run(extra={"rotate_state": "absent"})
-    assert titles(removed) == [*begin, "Remove SAs", "Record in the keystore which hosts are done", *end]
+    assert titles(removed) == [
+        *begin,
+        "Changes: what left",
+        "Remove SAs",
+        "Record in the keystore which hosts are done",
+        *end,
+    ]
 
 
 @every_core

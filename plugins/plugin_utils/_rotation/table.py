@@ -184,6 +184,21 @@ def _names(names: t.Sequence[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
+def changes(rows: t.Sequence[Row], hosts: t.Collection[str], leaving: t.Collection[str], check_mode: bool) -> str:
+    """What a run is about to change, in a few words for a heading: ``hosts`` get keys, or what belongs to them, and
+    from those in ``leaving`` something is removed.
+    """
+    names = [*dict.fromkeys(sorted(row.connection for row in rows if row.state != SAME))]
+    parts = []
+    if names or hosts:
+        parts.append(f"{_names(names) or 'leftovers of an interrupted run'}, on {_count(len(hosts), 'host')}")
+    if leaving:
+        parts.append(f"what left, on {_count(len(leaving), 'host')}")
+    if not parts:
+        return "none"
+    return ", and ".join(parts) + (", none of it in check mode" if check_mode else "")
+
+
 def brief(reasons: t.Sequence[str]) -> list[str]:
     """The first of many reasons for new keys."""
     more = [f"... and {len(reasons) - _MOST_REASONS} more reasons"] if len(reasons) > _MOST_REASONS else []

@@ -19,7 +19,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import poli
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.record import Answers
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.report import Gap, Packets
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.rotation import Rotation
-from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.table import forecast, table
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.table import changes, forecast, table
 from ansible_collections.ipsec.manual.tests.unit.plugins.plugin_utils._rotation.test_steps import (
     Result,
     World,
@@ -95,8 +95,22 @@ def test_check_mode_says_what_would_change_on_each_host() -> None:
         "leftovers of an interrupted run: /f.next",
     ]
     assert forecast(rows, "c", []) == []
+    assert changes(rows, {"a", "b"}, [], check_mode=True) == "ab, bc, on 2 hosts, none of it in check mode"
     many = [rows[0]._replace(name=f"mesh/a,{number}", connection="mesh") for number in range(49)]
     assert forecast(many, "a", []) == ["mesh, 49 pairs: generation 3 -> 4, in the SADB"]
+
+
+def test_a_heading_says_what_changes() -> None:
+    (row,) = (row for row in report.rows_of(run_of(), check_mode=False) if row.name == "ab")
+    same = row._replace(state="unchanged", connection="other")
+    rows = [same, *(row._replace(connection=name) for name in ("d", "a", "c", "b", "a"))]
+    assert changes(rows[:1], [], [], check_mode=False) == changes(rows[:1], [], [], check_mode=True) == "none"
+    assert changes(rows[:2], ["a"], [], check_mode=False) == "d, on 1 host"
+    assert (
+        changes(rows, ["a", "b"], ["c"], check_mode=False) == "a, b, c and 1 more, on 2 hosts, and what left, on 1 host"
+    )
+    assert changes(rows[:1], ["a"], [], check_mode=False) == "leftovers of an interrupted run, on 1 host"
+    assert changes(rows[:1], [], ["a", "b"], check_mode=False) == "what left, on 2 hosts"
 
 
 def test_hosts_without_their_policies_are_left_to_do() -> None:
