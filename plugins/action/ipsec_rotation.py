@@ -184,6 +184,9 @@ class ActionModule(HostAction):
         is_first = step == rotation.PREFLIGHT
         earlier = () if is_first else self._record.answers(rotation.PREFLIGHT, host).results.values()
         result = _merged(said) if said else {}
+        if result and host not in run.state.get("changing", (host,)):
+            # It has what it should. Ansible counts what tasks say, and cannot take it back.
+            result["changed"] = any(row.get("changed") for name, row in said.items() if name not in steps.TEMPORARY)
         warnings = notes.warnings(result, predicted, earlier, run.state.get("unwise", ()))
         if warnings or result:
             result = {"changed": False, **result, "warnings": warnings}

@@ -344,6 +344,22 @@ def test_only_hosts_that_change_are_counted(fleet: Fleet) -> None:
     assert fleet.changed(fleet.run(extra=wanted)) == {"a": 0, "b": 0, "c": 0}
 
 
+def test_a_host_that_has_what_it_should_is_not_counted_although_it_takes_part(fleet: Fleet) -> None:
+    """A file is staged there, and removed again."""
+    mine, others = (
+        {"name": "-".join(hosts), "endpoints": {host: ADDRESS[host] for host in hosts}} for hosts in ("ab", "bc")
+    )
+    fleet.run(extra={"rotate_state": "absent"})
+    fleet.run(extra={"ipsec_connections": [mine, others]})
+    stronger = {**others, "associations": [{"authentication_algorithm": "hmac-sha512"}]}
+    wanted = {"ipsec_connections": [mine, stronger]}
+    assert fleet.changed(fleet.run("--check", extra=wanted)) == {"a": 0, "b": 1, "c": 1}
+    done = fleet.run(extra=wanted)
+    counts = fleet.changed(done)
+    assert counts.pop("a") == 0 and all(counts.values()), done.output
+    assert {asked["module"] for asked in fleet.asked("a")} > {"ipseckeys_file"} and not fleet.leftovers()
+
+
 def test_a_change_of_the_keystore_alone_counts_on_no_host_and_is_reported(fleet: Fleet) -> None:
     """It remembers that a host left."""
     rest = {"ipsec_connections": [{"name": "mesh", "endpoints": {host: ADDRESS[host] for host in ("a", "b")}}]}

@@ -65,6 +65,9 @@ from .rotation import (
 
 POLICIES_FILE = "/etc/ipsecpolicies.json"
 _BESIDE = "beside"
+# Questions that write or remove files only for the time of a run.
+_NEXT, _REPLACED, _UNSTAGE = "next", "replaced", "unstage"
+TEMPORARY = frozenset([_NEXT, _REPLACED, _UNSTAGE, TIDY])
 _LOADS_NOTHING = {"state": "absent", "allow_static_counter_mode": True}
 
 
@@ -132,7 +135,7 @@ def stage(run: Rotation, host: str) -> Questions:
         yield from _without_discarded(run, host)
     common = {"digest_key": run.state["digest_key"], **run.deadline(host)}
     yield Question(
-        "next",
+        _NEXT,
         "ipseckeys_file",
         {
             **common,
@@ -144,7 +147,7 @@ def stage(run: Rotation, host: str) -> Questions:
     )
     if run.left_behind(host):
         yield Question(
-            "replaced",
+            _REPLACED,
             "ipseckeys_file",
             {
                 **common,
@@ -251,8 +254,8 @@ def stage_problems(run: Rotation) -> list[str]:
     return run.problems(STAGE) or run.unasked(
         STAGE,
         lambda host: [
-            "next",
-            *(["replaced"] if run.left_behind(host) else []),
+            _NEXT,
+            *([_REPLACED] if run.left_behind(host) else []),
             *(["file", "sadb"] if run.overlaps(host) else []),
             *(question.name for question in _also_outbound(run, host, run.beside - run.overtaking)),
             *(question.name for question in policies.at_stage(run, host)),
@@ -475,7 +478,7 @@ def _unstage(run: Rotation, host: str) -> Questions:
     """Keep a generation that hosts may already use, since peers may send through its SAs. What an
     earlier run may have left is removed with the rest.
     """
-    staged = run.answers(STAGE, host).get("next")
+    staged = run.answers(STAGE, host).get(_NEXT)
     is_known = not decisions.has_failed(staged)
     if run.overlaps(host) and not decisions.was_skipped(staged) and is_known:
         kept = {*run.gaps, *decisions.in_phase(run.expected, STEADY, *IN_USE)}
@@ -493,7 +496,7 @@ def _unstage(run: Rotation, host: str) -> Questions:
         in_use = run.pairs(decisions.in_phase(run.expected, *IN_USE), host)
         others = [] if in_use else [run.previous_file(host), run.replaced_file(host)]
         yield Question(
-            "unstage",
+            _UNSTAGE,
             "ipseckeys_file",
             {"path": run.next_file(host), "others": others, "state": "absent", **run.deadline(host)},
         )
