@@ -156,7 +156,17 @@ class Connection(t.NamedTuple):
         pairs = itertools.combinations(self.hosts, 2)
         return frozenset((pair for pair in pairs if self.share(*pair)) if self.hubs else pairs)
 
-    def _size(self) -> int:
+    def has_units_of(self, other: Connection) -> bool:
+        """Whether both have the same units. They are listed only if the outlines differ: a mesh of 2,000 hosts has
+        two million.
+        """
+
+        def outline(connection: Connection) -> tuple[t.Any, ...]:
+            return bool(connection.multicast), connection.hosts, connection.hubs, connection.pairs
+
+        return outline(self) == outline(other) or self.units() == other.units()
+
+    def size(self) -> int:
         """The number of units, without listing them."""
         if self.multicast or self.pairs is not None:
             return len(self.pairs or [GROUP])
@@ -166,7 +176,7 @@ class Connection(t.NamedTuple):
 
     def only(self, units: t.AbstractSet[Unit]) -> Connection:
         """The part of the connection that these units are. Its settings do not depend on the rest."""
-        if self.multicast or len(units) == self._size():
+        if self.multicast or len(units) == self.size():
             return self
         degrees = collections.Counter(host for unit in units for host in unit)
         hubs = frozenset(host for host, degree in degrees.items() if degree == len(degrees) - 1)

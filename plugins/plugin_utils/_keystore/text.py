@@ -165,29 +165,32 @@ def _is_consistent(whole: ConnectionRecord) -> bool:
         *(found.generation for record in whole.records for found in record.generations()),
         *(row.generation for row in whole.retired),
     ]
-    units = [record.units() for record in whole.records]
     return (
         whole.last >= max([0, *numbers])
         and all((record.next is None) == (record.phase == STEADY) for record in whole.records)
-        and len(frozenset[Unit]().union(*units)) == sum(map(len, units))
-        and all(
-            _has_units(found, whole.connection, own)
-            for record, own in zip(whole.records, units)
-            for found in record.generations()
-        )
+        and _share_no_unit(whole.records)
+        and all(_has_units(found, record) for record in whole.records for found in record.generations())
     )
 
 
-def _has_units(generation: Generation, connection: str, units: t.AbstractSet[Unit]) -> bool:
-    """Whether a generation has these units, and if they are pairs, all SAs of these and no others, so that it
-    can be split.
+def _share_no_unit(records: tuple[KeyRecord, ...]) -> bool:
+    if len(records) < 2:
+        return True
+    units = [record.units() for record in records]
+    return len(frozenset[Unit]().union(*units)) == sum(map(len, units))
+
+
+def _has_units(generation: Generation, record: KeyRecord) -> bool:
+    """Whether a generation has the units of its record, and if they are pairs, all SAs of these and no others, so
+    that it can be split.
     """
-    shape = connection_of(connection, generation.settings)
-    if shape.units() != units:
+    shape = connection_of(record.connection, generation.settings)
+    first = record.shape()
+    if first is None or not shape.has_units_of(first):
         return False
     if generation.store == DERIVED or shape.multicast:
         return True
-    wanted = 2 * len(units) * len(shape.associations)
+    wanted = 2 * shape.size() * len(shape.associations)
     return len(sas_between(generation)) == wanted == generation.sas.count("\nadd ") + generation.sas.startswith("add ")
 
 
