@@ -116,22 +116,27 @@ def _unsettled(link: Netlink, entries: t.Sequence[Entry], datagrams: list[bytes]
     marked: set[t.Any] = set()
     at = 0
 
+    def look_up(shown: t.Sequence[t.Any]) -> None:
+        nonlocal at
+        if not numbers:
+            numbers.update(zip(map(_without_mark, wanted), range(len(wanted))))
+        for sa in shown:
+            number = numbers.get(_without_mark(sa), -1)
+            if number >= 0 and sa == wanted[number]:
+                settled[number] = 1
+                at = number + 1
+
     def look(part: Part) -> list[None]:
         nonlocal at
         if not datagrams or part.buffer is not datagrams[-1]:
             datagrams.append(part.buffer)
         shown = fields_of_several(part)
-        for sa in shown:
-            number = at
-            # Most entries have the order of the dump that they are from, so few need to be looked up.
-            if at == len(wanted) or sa != wanted[at]:
-                if not numbers:
-                    numbers.update(zip(map(_without_mark, wanted), range(len(wanted))))
-                number = numbers.get(_without_mark(sa), -1)
-                if number < 0 or sa != wanted[number]:
-                    continue
-            settled[number] = 1
-            at = number + 1
+        # Most entries have the order of the dump that they are from, so few need to be looked up.
+        if shown == wanted[at : at + len(shown)]:
+            settled[at : at + len(shown)] = b"\1" * len(shown)
+            at += len(shown)
+        else:
+            look_up(shown)
         if _mark(shown[0]) is not None:
             marked.update(map(_without_mark, shown))
         return [None] * len(shown)
