@@ -13,6 +13,8 @@ from .._keystore.records import IN_USE, RETIRING
 from . import decisions
 
 _FAILED = "restoring failed: {}"
+# Hosts with the same problem that have a line each.
+_ALONE = 3
 
 
 def stopped(
@@ -32,7 +34,7 @@ def stopped(
     everything, with the reasons.
     """
     said = [f"The rotation stopped at: {phase}."]
-    said += [f"  {problem}" for problem in problems]
+    said += [f"  {problem}" for problem in _together(problems, expected["hosts"])]
     if cut is None:
         said += [f"  {host}: {_FAILED.format(reason)}" for host, reason in undoing]
         said.append(
@@ -71,6 +73,24 @@ def stopped(
         " to them."
     )
     return "\n".join(said)
+
+
+def _together(problems: t.Sequence[str], hosts: t.Container[str]) -> list[str]:
+    """The problems, each once if many hosts have it."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for problem in problems:
+        host, separator, reason = problem.partition(": ")
+        key = ("", reason) if separator and host in hosts else (problem, "")
+        found.setdefault(key, []).append(host)
+    lines = []
+    for (whole, reason), names in found.items():
+        if whole:
+            lines.append(whole)
+        elif len(names) > _ALONE:
+            lines.append(f"{', '.join(names[:_ALONE])} and {len(names) - _ALONE} more: {reason}")
+        else:
+            lines += [f"{name}: {reason}" for name in names]
+    return lines
 
 
 def _generations(host: str, expected: decisions.Result) -> str:

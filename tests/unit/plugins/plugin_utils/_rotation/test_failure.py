@@ -35,6 +35,21 @@ def test_the_report_names_hosts_generations_and_the_way_on() -> None:
     assert text.endswith("brings every host to them.")
 
 
+def test_a_problem_of_many_hosts_is_one_line() -> None:
+    hosts = [f"h{number:02}" for number in range(60)]
+    expected = {**EXPECTED, "hosts": dict.fromkeys(hosts)}
+    problems = [*(f"{host}: no service" for host in hosts), "h07: and: more", "x: no service", *["no colon"] * 2]
+    lines = failure.stopped(problems, "preflight", expected).splitlines()
+    assert lines[1:5] == [
+        "  h00, h01, h02 and 57 more: no service",
+        "  h07: and: more",
+        "  x: no service",
+        "  no colon",
+    ]
+    few = failure.stopped(problems[:3], "preflight", expected).splitlines()
+    assert few[1:4] == [f"  {host}: no service" for host in hosts[:3]]
+
+
 def test_the_report_says_which_pairs_stay() -> None:
     both = {**SWITCHED, "connections": [{**row, "phase": "switching"} for row in SWITCHED["connections"]]}
     cut, back = dict.fromkeys("abc", HOLDS), {"a": OK, "b": OK, "c": SKIPPED}
