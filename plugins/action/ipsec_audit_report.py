@@ -30,6 +30,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._inputs import CONNEC
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import open_keystore
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.records import now
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import decisions
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.inputs import ROLE_WORDS
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.record import RunRecord, new_digest_key
 from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import HostAction
 
@@ -52,7 +53,7 @@ class ActionModule(HostAction):
             with in_time(result):
                 result.update(getattr(self, f"_{step}")())
         except IpsecError as exc:
-            result.update(_screen.result(_screen.refused(str(exc).split("\n"))))
+            result.update(_screen.result(_screen.refused(exc.spelled(ROLE_WORDS).split("\n"))))
         return once(self._task, result)
 
     def _hosts(self) -> list[str]:
@@ -72,7 +73,7 @@ class ActionModule(HostAction):
     def _ask(self) -> Result:
         """Ask the host of this task everything. What goes wrong is a finding, not a failure."""
         started = time.monotonic()
-        state = self._record.begun(str(self._task._uuid), self._checked)
+        state = self._record.begun(str(self._task._uuid), self._checked, ROLE_WORDS)
         if state["refused"]:
             return {"skipped": True}
         host = str(self._vars["inventory_hostname"])
@@ -148,7 +149,7 @@ class ActionModule(HostAction):
             names = [connection.name for connection in connections]
             return keystore.facts(store, names, digest_key, with_outlines), ""
         except IpsecError as exc:
-            return {}, str(exc)
+            return {}, exc.spelled(ROLE_WORDS)
 
     def _line(self, wide: Result) -> CommandLine:
         """What commands for Ansible need to work as this run does."""
