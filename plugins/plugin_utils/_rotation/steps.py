@@ -490,6 +490,8 @@ def _unstage(run: Rotation, host: str) -> Questions:
         if run.pairs(waiting, host):
             outbound = {"direction": "outbound", "leave": _all_but(run, host, waiting)}
             yield _previous_file(run, host, outbound)._replace(name=_BESIDE)
+            # A host that rebooted after stage has loaded them.
+            yield _sadb(run, host, {"src": run.next_file(host), **_LOADS_NOTHING, **outbound}, name="beside_sadb")
         yield from pins.released(run, host, set(run.names) - kept)
     # Where SAs may have been loaded, the next run needs the list of them.
     if may_have_changed(staged) and (is_known or not run.overlaps(host)):

@@ -545,6 +545,28 @@ def test_no_fault_separates_hosts_whose_pairs_are_in_different_phases() -> None:
     assert explore_parts(1) > 50
 
 
+@pytest.mark.parametrize("changed", [{"reqid": 9}, {}])
+def test_a_host_that_rebooted_after_stage_keeps_nothing_new_if_its_peer_refuses(changed: dict[str, int]) -> None:
+    """At the boot it loads what is staged in its file, of SAs beside the previous ones also the outbound ones."""
+    keyed = run_plainly(world.beginning("ab")._replace(reqid=7), "overlap")
+    ongoing = Ongoing(keyed._replace(**changed), "overlap", new_keys=True)
+    for step in ORDER[: ORDER.index("forget") + 1]:
+        if step in ipsec_rotation.DECISIONS:
+            ongoing.decide(step)
+            continue
+        for host in "ab":
+            fault = "refused" if step == rotation.STAGE and host == "b" else ""
+            ongoing.ask(step, host, ongoing.questions(step, host), fault)
+        if step == rotation.STAGE:
+            loaded = ongoing.moment.host("a").rebooted()
+            assert bool({sa for sa in loaded.kernel if sa not in keyed.host("a").kernel and sa[1] == "a"}) == bool(
+                changed
+            )
+            ongoing._become(ongoing.moment.with_host("a", loaded))
+    host, before = ongoing.moment.host("a"), keyed.host("a")
+    assert (host.kernel, host.boot) == (before.kernel, before.boot)
+
+
 def test_the_report_does_not_say_what_nobody_knows() -> None:
     """One host's answer about its file is lost, so that it was not asked to change its SADB; the other refuses."""
     start = run_plainly(world.beginning("ab"), "overlap")
