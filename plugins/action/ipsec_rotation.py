@@ -56,6 +56,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import (
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.inputs import (
     ROLE_WORDS,
     in_variables,
+    otherwise,
     read_boot_inputs,
     read_inputs,
 )
@@ -174,8 +175,7 @@ class ActionModule(HostAction):
                 questions
             )
         named = {
-            question.name: _in_variables(answer, "rotate") if question.module == "ipsec_boot" else answer
-            for question, answer in zip(questions, answers)
+            question.name: _worded(answer, question.module, "rotate") for question, answer in zip(questions, answers)
         }
         self._record.note(step, host, named)
         # Changes that are only predicted are not shown twice.
@@ -268,7 +268,7 @@ class ActionModule(HostAction):
         except AnsibleConnectionFailure as exc:
             text = report(str(exc), _LONGEST_REASON)
             return {**_screen.result(text, "This host cannot be reached."), "failed": False, "unreachable": True}
-        answer = _in_variables(answer, "boot")
+        answer = _worded(answer, "ipsec_boot", "boot")
         failed = _screen.result(f"{_FAILED}\n{answer['msg']}") if answer.get("failed") else {}
         return {**answer, **failed, **self.discovered()}
 
@@ -644,11 +644,15 @@ def _without_host(error: IpsecError, host: str) -> str:
     return re.sub(rf"\b(of|which) {re.escape(host)}(?=:|\[| has,)", r"\1", str(error))
 
 
-def _in_variables(answer: Result, role: str) -> Result:
-    """An answer of `ipsec_boot`, which names its options, while the operator wrote variables of the role."""
-    told: Result = {"msg": in_variables(str(answer["msg"]), role)} if "msg" in answer else {}
+def _worded(answer: Result, module: str, role: str) -> Result:
+    """An answer of a module, which speaks of its options, in the words of the role."""
+
+    def reworded(text: str) -> str:
+        return otherwise(in_variables(text, role) if module == "ipsec_boot" else text)
+
+    told: Result = {"msg": reworded(str(answer["msg"]))} if "msg" in answer else {}
     if "warnings" in answer:
-        told["warnings"] = [in_variables(text, role) for text in answer["warnings"]]
+        told["warnings"] = [reworded(text) for text in answer["warnings"]]
     return {**answer, **told}
 
 

@@ -63,6 +63,7 @@ WORDS: t.Mapping[str, str] = {
     "allow_static_counter_mode": "with allow_static_counter_mode",
     "become": " (become: true)",
     "exact": "state exact of ipsec_sadb",
+    "moved": " If it is yours and its reqid, mark or if_id changes, name the file that it came from in scope_src.",
     "new_key": "Make one with the lookup ipsec.manual.ipsec_key, algorithm {0}.",
     "new_keys": "new_keys",
     "new_spi": "Draw one with the lookup ipsec.manual.ipsec_spi.",

@@ -26,6 +26,7 @@ from . import due, leaving
 ROLE_WORDS = {
     **WORDS,
     "allow_static_counter_mode": "with rotate_allow_static_counter_mode",
+    "moved": "",
     **{name: f"rotate_{name}" for name in ("new_keys", "store", "trusted_transports")},
 }
 """What hints have in braces, in the words of the role."""
@@ -90,8 +91,13 @@ BOOT_VARIABLES = {
     "boot": {name: f"boot_{name}" for name in BOOT_ROLE},
     "rotate": {**{name: f"boot_{name}" for name in BOOT}, "file": "rotate_file"},
 }
-# What no variable says.
-_OTHERWISE = {"run without purge: false": "run the role boot with all policies that should stay"}
+# What hosts suggest, and no role can do.
+_OTHERWISE = {
+    "run without purge: false": "run the role boot with all policies that should stay",
+    f"Choose another SPI, or delete that SA if nobody needs it.{WORDS['moved']}": (
+        "Run with rotate_new_keys: true, which chooses others, or delete that SA if nobody needs it."
+    ),
+}
 # The variables of each role by their prefix.
 ROLES: dict[str, frozenset[str]] = {
     "rotate_": frozenset([*WIDE, *OWN]),
@@ -110,12 +116,17 @@ _LAST_PRIORITY = 0xFFFFFFFF - 1
 _NEAR = 0.7  # of difflib: boot_files is near boot_file, boot_device is another program's
 
 
+def otherwise(text: str) -> str:
+    """What a host says, with what the operator of a role can do about it."""
+    for phrase, other in _OTHERWISE.items():
+        text = text.replace(phrase, other)
+    return text
+
+
 def in_variables(text: str, role: str) -> str:
     """What `ipsec_boot` says, with the variables of a role instead of the options of the module: where one is the
     place of a problem, where it has a value, and where its name cannot be another word.
     """
-    for phrase, other in _OTHERWISE.items():
-        text = text.replace(phrase, other)
     known = BOOT_VARIABLES[role]
     words, names = "|".join(known), "|".join(name for name in known if "_" in name)
     pattern = rf"^(?:{words})(?=[:.\[])|(?<![\w.])(?:(?:{words})(?=: (?:true|false)\b)|(?:{names})\b)"

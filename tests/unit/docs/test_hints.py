@@ -21,7 +21,10 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.program.options
     OPTIONS,
     PROMPT_WORDS,
 )
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import Counters, Entry
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.plan import plan
 from ansible_collections.ipsec.manual.plugins.module_utils._core.specs import IPSEC_BOOT
+from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text.grammar import KEYWORDS
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text.render import in_keywords
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections import fields
@@ -29,6 +32,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.inputs impo
     BOOT_VARIABLES,
     ROLE_WORDS,
     in_variables,
+    otherwise,
 )
 from ansible_collections.ipsec.manual.tests.unit.docs.messages import VALUE, problems, says_something, spoken
 
@@ -70,7 +74,14 @@ AUDIENCES: tuple[tuple[str, tuple[str, ...]], ...] = (
 # Variables of the inventory, and names from Ansible and from operating systems.
 FOREIGN = {
     *("ipsec_address", "ipsec_connections"),
-    *("ansible_python_interpreter", "group_vars", "inventory_hostname", "set_fact", "vault_password_file"),
+    *(
+        "ansible_host",
+        "ansible_python_interpreter",
+        "group_vars",
+        "inventory_hostname",
+        "set_fact",
+        "vault_password_file",
+    ),
     *("af_key", "sys_ip_config", "xfrm_user"),
 }
 LONG_OPTIONS = {"--no-pager", "--limit", "--forks", "--vault-id", "--vault-password-file", "--ask-vault-pass"}
@@ -175,7 +186,7 @@ def _unknown(audience: str, text: str, tasks: set[str], roles: set[str], plugins
     if audience in (COMMAND, PROMPT):
         for word in re.findall(r"\b(?:become|lookup|Ansible|playbook|inventory|role)\b|\bipsec\.manual\b", text):
             yield word
-    for word in re.findall(r"(?<![\w./:-])[a-z][a-z0-9]*(?:_[a-z0-9]+)+(?![\w./(-])", text):
+    for word in re.findall(r"(?<![\w./:-])[a-z][a-z0-9]*(?:_[a-z0-9]+)+(?![\w/(-]|\.\w)", text):
         if word in FOREIGN or (word in KEYWORD_NAMES and audience != ROLE):
             continue
         if audience in (COMMAND, PROMPT) or not any(word in names for names in (tasks, roles, plugins)):
@@ -201,7 +212,7 @@ def test_a_role_names_its_variables_where_the_module_of_the_service_names_option
     variables, wrong, seen = role_names(), [], set()
     options = [name for name in IPSEC_BOOT if f"boot_{name}" in variables or "_" in name or name == "purge"]
     for path, text in boot_messages():
-        shown = in_variables(text, role)
+        shown = otherwise(in_variables(text, role))
         seen.update(re.findall(r"\b(?:boot|rotate)_\w+", shown))
         for name in options:
             own = rf"^{name}[:.\[]|(?<![\w.]){name}: (?:true|false|absent|present|\[)" + rf"|\b{name}\b" * ("_" in name)
@@ -244,4 +255,14 @@ def test_a_role_names_its_variables_where_the_module_of_the_service_names_option
     ],
 )
 def test_the_variables_of_a_role_replace_options_and_no_other_words(text: str, role: str, shown: str) -> None:
-    assert in_variables(text, role) == shown
+    assert otherwise(in_variables(text, role)) == shown
+
+
+def test_what_the_role_cannot_do_is_not_suggested() -> None:
+    """Each phrase that is replaced is one that a host says."""
+    key = "00112233445566778899aabbccddee01"
+    (sa,) = language.parse(f"add ah spi 0x1001 src 192.0.2.1 dst 192.0.2.2 auth_alg hmac-md5 authkey {key}", "").sas
+    with pytest.raises(IpsecError, match="scope_src") as refused:
+        plan([sa], [Entry(sa._replace(reqid=99), Counters())], "present")
+    shown = otherwise(str(refused.value))
+    assert "rotate_new_keys: true" in shown and "scope_src" not in shown

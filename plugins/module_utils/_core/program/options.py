@@ -145,6 +145,7 @@ COMMAND_WORDS = {
     "become": "",
     "dump": "ipseckey dump",
     "exact": "--apply",
+    "moved": "",
     "new_key": "Make one with: openssl rand -hex {1}",
     "new_spi": "Choose a number from 256 to 4294967295.",
     "python": "",

@@ -334,8 +334,7 @@ def _conflict(entry: Entry) -> InputError:
     return InputError(
         f"this SPI is in use towards {model.format_address(sa.destination)} and {whose}",
         model.label(sa),
-        "Choose another SPI. If the SA is yours and its reqid, mark or if_id changes, name the file that it came from"
-        " in scope_src.",
+        "Choose another SPI, or delete that SA if nobody needs it.{moved}",
     )
 
 
