@@ -408,13 +408,13 @@ class ActionModule(HostAction):
         """Allow hosts to use the generation."""
         problems = steps.stage_problems(run)
         if problems:
-            return {"changed": False, "problems": problems}
+            return {"skipped": True, "changed": False, "problems": problems}
         try:
             result = self._keep(run.state, "switching")
         except IpsecError as exc:
             run.state["refusal"] = exc.spelled(ROLE_WORDS)
             self._record.save(run.state)
-            return {"changed": False, "problems": [run.state["refusal"]]}
+            return {"skipped": True, "changed": False, "problems": [run.state["refusal"]]}
         run.state["expected"] = {**run.expected, **{name: result[name] for name in ("connections", "hosts")}}
         run.state["switching"] = True
         if run.delay:
@@ -433,7 +433,7 @@ class ActionModule(HostAction):
             self._display.error(exc)
             problems, untested = [_UNFORESEEN], []
         if problems:
-            return {"changed": False, "approved": False, "problems": problems}
+            return {"skipped": True, "changed": False, "approved": False, "problems": problems}
         run.state["approved"] = True
         self._record.save(run.state)
         result = self._keep(run.state, "retiring")
