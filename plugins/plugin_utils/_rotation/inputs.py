@@ -95,7 +95,7 @@ BOOT_VARIABLES = {
 _OTHERWISE = {
     "run without purge: false": "run the role boot with all policies that should stay",
     f"Choose another SPI, or delete that SA if nobody needs it.{WORDS['moved']}": (
-        "Run with rotate_new_keys: true, which chooses others, or delete that SA if nobody needs it."
+        "Delete that SA if nobody needs it, or see the page Recovery for how to draw other SPIs."
     ),
 }
 # The variables of each role by their prefix.

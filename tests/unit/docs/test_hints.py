@@ -265,4 +265,4 @@ def test_what_the_role_cannot_do_is_not_suggested() -> None:
     with pytest.raises(IpsecError, match="scope_src") as refused:
         plan([sa], [Entry(sa._replace(reqid=99), Counters())], "present")
     shown = otherwise(str(refused.value))
-    assert "rotate_new_keys: true" in shown and "scope_src" not in shown
+    assert "the page Recovery" in shown and "scope_src" not in shown and "Choose" not in shown
