@@ -8,6 +8,7 @@ the role.
 
 from __future__ import annotations
 
+import itertools
 import pathlib
 import random
 import re
@@ -16,8 +17,9 @@ import typing as t
 import yaml
 
 TASKS = pathlib.Path(__file__).resolve().parents[2] / "roles" / "rotate" / "tasks"
-# What runs do with --check, where the mode changes (tests/e2e/test_modes.py), and if something left the connections.
-OTHER_RUNS = ("forecast.yml", "nested.yml", "leave.yml")
+# What runs do with --check, and if something left the connections.
+OTHER_RUNS = ("forecast.yml", "leave.yml")
+NESTED = "nested.yml"  # what runs do if the mode of a connection changes
 HOSTS = ("enigma", "partym", "third")
 RESTORING = ("go_back", "forget")  # what a run does only when a host has refused something before
 
@@ -28,14 +30,15 @@ ALL = (BEFORE, ASKED, AMID, ANSWER)
 
 
 class Task(t.NamedTuple):
-    """A task of the role: its name, its step, whether it asks each host rather than the controller alone, and
-    whether it is for runs that go back.
+    """A task of the role: its name, its step, whether it asks each host rather than the controller alone,
+    whether it is for runs that go back, and whether it is for runs in which the mode of a connection changes.
     """
 
     name: str
     step: str
     asks: bool
     undoes: bool
+    nests: bool
 
 
 class Fault(t.NamedTuple):
@@ -70,6 +73,18 @@ FAULTS = (
 # With flush, hosts keep the new SAs if both confirmed them, and nobody knows that of a host whose answer is lost.
 ALSO_FLUSH = (("down", ANSWER, "cut_over"), ("cut", ANSWER, "cut_over"))
 
+# A kind of run beside the strategies: one of two connections changes between transport and tunnel mode. It has every
+# fault at the tasks for that, and where hosts change more than in other runs, what stops them halfway.
+MODE = "mode"
+ALSO_MODE = (
+    *itertools.product(("killed", "down", "rebooted"), (AMID,), ("stage", "cut_over", "persist")),
+    *itertools.product(("killed", "rebooted"), (AMID,), ("go_back",)),
+    ("down", ANSWER, "cut_over"),
+    ("refused", BEFORE, "cut_over"),
+)
+# At those tasks hosts write one file, which is on the disk of the whole host, and which they write first.
+NOT_NESTED = (("full", BEFORE), ("full", AMID), ("read-only", AMID))
+
 
 class Case(t.NamedTuple):
     """One fault at one place of one task, on one host."""
@@ -86,21 +101,22 @@ class Case(t.NamedTuple):
 
 def tasks(file: str = "main.yml") -> list[Task]:
     """The steps of the role in order, from its files."""
-    return _tasks(yaml.safe_load((TASKS / file).read_text(encoding="utf-8")))
+    return _tasks(yaml.safe_load((TASKS / file).read_text(encoding="utf-8")), file == NESTED)
 
 
-def _tasks(rows: t.Iterable[dict[str, t.Any]]) -> list[Task]:
+def _tasks(rows: t.Iterable[dict[str, t.Any]], nests: bool) -> list[Task]:
     """Without what rescues a block, which no run is expected to reach."""
     found = []
     for row in rows:
         for part in ("block", "always"):
-            found += _tasks(row.get(part, ()))
+            found += _tasks(row.get(part, ()), nests)
         for file in included(row):
             if file not in OTHER_RUNS:
                 found += tasks(file)
         if "ipsec.manual.ipsec_rotation" in row:
             for name, step in zip(either(row["name"]), either(row["ipsec.manual.ipsec_rotation"]["step"])):
-                found.append(Task(name, step, "timeout" in row and step != "promote", step in RESTORING))
+                asks = "timeout" in row and step != "promote"
+                found.append(Task(name, step, asks, step in RESTORING, nests))
     return found
 
 
@@ -119,7 +135,7 @@ def cases() -> list[Case]:
     """The whole matrix. Hosts take turns as victims; part of what can part peers is tried with the strategy flush,
     too.
     """
-    rows = tasks()
+    rows = [task for task in tasks() if not task.nests]
     steps = [task.step for task in rows]
     keyed = range(steps.index("prepare") + 1, steps.index("promote"))
     found: list[Case] = []
@@ -136,7 +152,18 @@ def cases() -> list[Case]:
                     also.append(Case(fault.name, place, task, victim, "flush"))
                 # What a clock that is off does to a gap needs one.
                 found.append(Case(fault.name, place, task, victim, "flush" if fault.name == "clock" else "overlap"))
-    return [*found, *also]
+    return [*found, *also, *_mode_cases()]
+
+
+def _mode_cases() -> list[Case]:
+    found: list[Case] = []
+    for fault, task in itertools.product(FAULTS, tasks()):
+        places = fault.places if task.asks else (BEFORE,) if fault.controller else ()
+        for place in places:
+            nests = task.nests and not fault.steps and (fault.name, place) not in NOT_NESTED
+            if nests or (fault.name, place, task.step) in ALSO_MODE:
+                found.append(Case(fault.name, place, task, HOSTS[len(found) % len(HOSTS)], MODE))
+    return found
 
 
 def chosen(every: t.Sequence[Case], count: int, seed: str, only: str) -> list[Case]:

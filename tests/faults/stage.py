@@ -22,10 +22,14 @@ import typing as t
 from ansible_collections.ipsec.manual.tests.e2e.flows import Loss, flowing
 from ansible_collections.ipsec.manual.tests.e2e.harness import LAB, SA, Host, Project, Run, on_the_wire, parse_sas
 
-from .matrix import AMID, ANSWER, ASKED, HOSTS, Case, Task, tasks
+from .matrix import AMID, ANSWER, ASKED, HOSTS, MODE, Case, Task, tasks
 
 NAME = "faults"
 HOLDS = {ASKED: "before", AMID: "amid", ANSWER: "after"}
+# While the mode changes, a host is held amid a task between the file that it loads at boot, by step, and its kernel.
+SA_FILE, POLICY_FILE = "ipseckeys", "ipsecpolicies.json"
+LOADED = {"stage": SA_FILE, "persist": SA_FILE}
+OTHER_MODE = {"transport": "tunnel", "tunnel": "transport"}
 HERE = pathlib.Path(__file__).resolve().parent
 ADDRESSES = {
     "enigma": ("192.168.116.16", "fd00:192:168:116::16"),
@@ -33,9 +37,10 @@ ADDRESSES = {
     "third": ("10.116.2.16", "fd00:10:116:2::16"),
 }
 CONNECTIONS: list[dict[str, t.Any]] = [
-    {"name": "mesh", "endpoints": {host: addresses[0] for host, addresses in ADDRESSES.items()}},
+    {"name": "mesh", "mode": "transport", "endpoints": {host: row[0] for host, row in ADDRESSES.items()}},
     {
         "name": "both6",
+        "mode": "transport",
         "endpoints": {host: ADDRESSES[host][1] for host in ("enigma", "partym")},
         "associations": [{"protocol": "esp"}, {"protocol": "ah"}],
     },
@@ -66,7 +71,7 @@ FOREIGN = (
     f" enc cbc(aes) 0x{FOREIGN_KEY}",
     "xfrm policy add src 192.0.2.1 dst 192.0.2.2 dir fwd priority 42",
 )
-# What is not encrypted: neither ESP nor, over IPv6, AH around ESP.
+# What is not encrypted: neither ESP, also around IP or more ESP, nor, over IPv6, AH around ESP.
 CLEAR = "not esp and not (ip6 proto 51 and ip6[40] = 50)"
 HEAD, STATES = "The rotation stopped at: ", "Which host holds what:"
 PREVIOUS, UNKNOWN = "what it held before this run", "unknown"
@@ -76,6 +81,8 @@ _SAID = re.compile(
 )
 _KEY = re.compile(r"\b(?:encrkey|authkey) (?:0x)?([0-9a-f]{32,})")
 _POLICY = re.compile(r"src (\S+) dst (\S+)\s+dir (in|out) priority ")
+_REQUIRED = re.compile(r"\btmpl src \S+ dst \S+\s+proto (\w+) (?!.*\n\s+level use)")
+_ENDS = re.compile(r"src ([^/\s]+)\S* dst ([^/\s]+)")
 # What a host shows of itself, part by part; the search is for the keys of the first argument, a line each, and for
 # those that its kernel holds.
 EXAMINE = r"""
@@ -94,12 +101,14 @@ grep -l ' 0 received' /root/ping.*; rm -f /root/ping.*
 
 
 class Seen(t.NamedTuple):
-    """What a host holds: its SAs without counters, the lines of its policies, its secret files, the SPIs in
-    its file, files elsewhere with one of the keys searched for, and addresses that did not answer.
+    """What a host holds: its SAs without counters, the lines of its policies, the modes of both by addresses, its
+    secret files, the SPIs in its file, files elsewhere with one of the keys searched for, and addresses that did not
+    answer.
     """
 
     sas: set[SA]
     policies: str
+    modes: dict[frozenset[str], set[str]]
     files: dict[str, str]
     filed: set[str]
     leaks: list[str]
@@ -116,12 +125,12 @@ class Seen(t.NamedTuple):
 
     @property
     def protected(self) -> dict[tuple[str, str, str], set[str]]:
-        """The protocols that policies demand in each direction between two networks."""
+        """The protocols that policies demand in each direction between two networks, also where others are optional."""
         found = {}
-        for block in re.split(r"\n(?=src )", self.policies):
+        for block in blocks(self.policies):
             match = _POLICY.match(block)
-            if match and "level use" not in block:
-                found[match[3], match[1], match[2]] = set(re.findall(r"proto (\w+) reqid", block))
+            if match:
+                found[match[3], match[1], match[2]] = set(_REQUIRED.findall(block))
         return found
 
 
@@ -176,7 +185,7 @@ class Stage:
     # A run that stops at a place
 
     def start(self, case: Case, pauses: t.Sequence[Task]) -> None:
-        """Start a run with new keys that stops before these tasks."""
+        """Start a run with new keys, and maybe another mode, that stops before these tasks."""
         self.keys = self.stored_keys()
         (self.folder / "report.json").unlink(missing_ok=True)
         shutil.rmtree(self.folder / "pauses", ignore_errors=True)
@@ -184,7 +193,12 @@ class Stage:
         self.project.environment["PAUSES"] = json.dumps(
             [[task.name, str(self.folder / "pauses" / task.step)] for task in pauses]
         )
-        settings: dict[str, t.Any] = {"rotate_new_keys": True, "rotate_strategy": case.strategy}
+        settings: dict[str, t.Any] = {"rotate_new_keys": True}
+        if case.strategy == MODE:
+            mesh, *others = self.project.connections
+            self.project.connections = [{**mesh, "mode": OTHER_MODE[mesh["mode"]]}, *others]
+        else:
+            settings["rotate_strategy"] = case.strategy
         if case.fault == "clock":
             settings["rotate_cutover_delay"] = 20
         self.process = self.project.start(**settings)
@@ -204,7 +218,8 @@ class Stage:
     def hold(self, case: Case) -> bool:
         """Let the run go on to a place within the task; whether it gets there on the victim."""
         assert self.process
-        self.on(case.victim, f": >/root/hold.{HOLDS[case.place]}")
+        file = LOADED.get(case.task.step, POLICY_FILE) if case.strategy == MODE else ""
+        self.on(case.victim, f"printf %s '{file}' >/root/hold.{HOLDS[case.place]}")
         self.go_on(case.task)
         until = ("sh", "-c", "until [ -e /root/held ]; do sleep 0.2; done")
         command = [LAB, "run", "--name", NAME, case.victim, "--", *until]
@@ -283,7 +298,8 @@ class Stage:
         folder = self.folder / "beside"
         folder.mkdir(exist_ok=True)
         project = Project(folder, NAME)
-        project.keystore, project.connections, project.variables = self.project.keystore, CONNECTIONS, SETTINGS
+        project.keystore, project.variables = self.project.keystore, SETTINGS
+        project.connections = self.project.connections
         return project
 
     # What a run leaves
@@ -304,6 +320,7 @@ class Stage:
         return Seen(
             {sa._replace(packets=0) for sa in parse_sas(state)},
             policies,
+            _modes(state, policies),
             {file: rest for file, dummy, rest in (row.partition(" ") for row in files.splitlines())},
             set(re.findall(r" spi (0x[0-9a-f]{8})", filed)),
             leaks.split(),
@@ -391,11 +408,15 @@ class Stage:
         return set(_KEY.findall(json.dumps(records, default=str)))
 
     def check_end(self, seen: dict[str, Seen], *, but: t.Collection[frozenset[str]] = ()) -> None:
-        """One generation on all ends, in kernels, files and keystore, and nothing else."""
+        """One generation and one mode on all ends, in kernels, files and keystore, and nothing else."""
         self.check_talk(seen, but=but)
         records = [record for row in CONNECTIONS for record in self.project.records(row["name"])]
         for name, found in seen.items():
-            assert found.protected == _policies(name), found.policies
+            assert found.protected == _policies(name) and "level use" not in found.policies, found.policies
+            for row in self.project.connections:
+                for peer in row["endpoints"].keys() - {name} if name in row["endpoints"] else ():
+                    ends = frozenset((row["endpoints"][name], row["endpoints"][peer]))
+                    assert found.modes[ends] == {row["mode"]}, f"{name}: {found.policies}\n{self.output()}"
             assert found.spis == self.generation(name, "current") == found.filed, f"{name}\n{self.output()}"
             assert set(found.files) == {"ipseckeys"}, f"{name}: {found.files}\n{self.output()}"
         assert all(record["next"] is None and record["phase"] == "steady" for record in records)
@@ -423,6 +444,22 @@ class Stage:
         yield
         assert any(sa.reqid == TAKEN_REQID for sa in self.hosts[name].sas())
         self.hosts[name].ip(f"xfrm state deleteall reqid {TAKEN_REQID}")
+
+
+def blocks(text: str) -> list[str]:
+    """The SAs, or the policies, in the output of ip(8)."""
+    return re.split(r"\n(?=src )", text)
+
+
+def _modes(*texts: str) -> dict[frozenset[str], set[str]]:
+    """The modes that SAs have, and templates of policies name, by the addresses of their traffic."""
+    found: dict[frozenset[str], set[str]] = {}
+    for text in texts:
+        for block in blocks(text):
+            match = _ENDS.match(block)
+            if match:
+                found.setdefault(frozenset(match.groups()), set()).update(re.findall(r" mode (\w+)", block))
+    return found
 
 
 def _addresses(name: str, other: str) -> list[str]:

@@ -29,7 +29,7 @@ COUNT = int(os.environ.get("FAULTS", "5"))
 CASES = matrix.chosen(matrix.cases(), COUNT, os.environ.get("SEED", ""), os.environ.get("ONLY", ""))
 PAIRS = {frozenset(pair) for pair in itertools.combinations(HOSTS, 2)}
 
-# These lose packets whatever the role does; all others lose none with the strategy overlap.
+# These lose packets whatever the role does; all others lose none but with the strategy flush.
 LOSSY = ("rebooted", "parted")
 # On the victim, so that its secret folder is on a small disk of its own, and back. Its content is never elsewhere.
 SMALL_DISK = f"""
@@ -39,14 +39,16 @@ cp -a /run/kept/. {SECRETS}/
 OWN_DISK = f"""
 find /run/kept -mindepth 1 -delete && cp -a {SECRETS}/. /run/kept/ && umount {SECRETS} && umount /run/kept
 """
-# So that this disk is full, or the folder is read-only, and back.
+# So that this disk is full, or the folder is read-only, or that of the policies that are loaded at boot, and back.
 SPOIL = {
     "full": f"! dd if=/dev/zero of={SECRETS}/.ballast bs=1k 2>/dev/null",
     "read-only": f"mount --bind {SECRETS} {SECRETS} && mount -o remount,bind,ro {SECRETS}",
+    "read-only policies": "mount --rbind /etc /etc && mount --make-rprivate /etc && mount -o remount,bind,ro /etc",
 }
 REPAIR = {
     "full": f"rm {SECRETS}/.ballast",
     "read-only": f"umount {SECRETS}",
+    "read-only policies": "umount -l /etc",
 }
 
 
@@ -77,6 +79,10 @@ def test_the_matrix_follows_the_role() -> None:
     every, rows = matrix.cases(), matrix.tasks()
     assert {case.task for case in every} == {*rows} and any(row.undoes for row in rows)
     assert len({str(case) for case in every}) == len(every)
+    mode = [case for case in every if case.strategy == matrix.MODE]
+    assert {case.task for case in mode} > {row for row in rows if row.nests} != set()
+    assert all(case in mode for case in every if case.task.nests)
+    assert {(case.fault, case.place, case.task.step) for case in mode} > {*matrix.ALSO_MODE}
     drawn = [matrix.chosen(every, 5, str(seed), "") for seed in range(100)]
     assert {case.fault for cases in drawn for case in cases} == {fault.name for fault in matrix.FAULTS}
     assert all(len({case.fault for case in cases}) == 5 for cases in drawn)
@@ -85,7 +91,7 @@ def test_the_matrix_follows_the_role() -> None:
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_fault(case: Case, stage: Stage) -> None:
     with stage.breaking():
-        flowing = case.strategy == "overlap" and case.fault not in LOSSY
+        flowing = case.strategy != "flush" and case.fault not in LOSSY
         with stage.traffic(flowing) as losses, stage.in_the_clear() as clear:
             with on_its_disk(stage, case):
                 reached = happens(stage, case)
@@ -206,12 +212,13 @@ def refused(stage: Stage, case: Case) -> None:
 
 def spoilt(fault: str) -> t.Callable[[Stage, Case], None]:
     def happen(stage: Stage, case: Case) -> None:
-        stage.on(case.victim, SPOIL[fault])
+        what = f"{fault} policies" if case.task.nests else fault
+        stage.on(case.victim, SPOIL[what])
         go_on(stage, case)
         try:
             after(stage, case, stage.finish())
         finally:
-            stage.on(case.victim, REPAIR[fault])
+            stage.on(case.victim, REPAIR[what])
 
     return happen
 

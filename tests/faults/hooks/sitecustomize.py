@@ -5,16 +5,20 @@
 """Runs before a module on a host, if there is /root/skew or /root/hold.amid.
 
 The clock that the module reads is shifted by the seconds in the former, since the hosts of a lab share
-one clock. While the latter is there, the module waits between its first file or socket and its second.
+one clock. While the latter is there, the module waits between its first file or socket and its second, or if it
+names a file, between replacing that and what it next says to the kernel's SAs or policies.
 """
 
 import os
+import socket
 import sys
 import time
 
 SKEW, HOLD, HELD = "/root/skew", "/root/hold.amid", "/root/held"
 EFFECTS = ("os.rename", "os.remove", "socket.bind")
+SOCKET, NETLINK_XFRM = "socket.__new__", (socket.AF_NETLINK, 6)
 _effects: "list[str]" = []
+_named = ""
 
 
 def _shift() -> None:
@@ -24,10 +28,15 @@ def _shift() -> None:
     time.time = lambda: now() + seconds
 
 
-def _wait(event: str, dummy: "tuple[object, ...]") -> None:
-    if event not in EFFECTS:
+def _wait(event: str, words: "tuple[object, ...]") -> None:
+    if not _named and event in EFFECTS:
+        _effects.append(event)
+    elif _named and event == "os.rename" and os.path.basename(str(words[1])) == _named:
+        _effects[:] = [event]
+    elif _named and event == SOCKET and _effects and (words[1], words[3]) == NETLINK_XFRM:
+        _effects.append(event)
+    else:
         return
-    _effects.append(event)
     if len(_effects) == 2:
         open(HELD, "w", encoding="ascii").close()
         while os.path.exists(HOLD):
@@ -37,4 +46,6 @@ def _wait(event: str, dummy: "tuple[object, ...]") -> None:
 if os.path.exists(SKEW):
     _shift()
 if os.path.exists(HOLD):
+    with open(HOLD, encoding="ascii") as stream:
+        _named = stream.read()
     sys.addaudithook(_wait)
