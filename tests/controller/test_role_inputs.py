@@ -295,6 +295,13 @@ UNPROTECTED = "the keystore file is not encrypted"
         ("boot", {"boot_policy": []}, "The nearest name is boot_policies.", 1),
         (
             "boot",
+            {"boot_policies": [{"direction": "outward"}]},
+            r"boot_policies\[0\].direction: unknown direction 'outward'",
+            1,
+        ),
+        ("boot", {"boot_file": "/tmp/keys"}, "boot_file: /tmp/keys does not exist, or is hidden", 1),
+        (
+            "boot",
             {"boot_file": "{{ [inventory_hostname] if inventory_hostname != 'b' else '/etc/keys' }}"},
             "boot_file of",
             1,

@@ -11,12 +11,14 @@ import difflib
 import re
 import typing as t
 
+from ansible_collections.ipsec.manual.plugins.module_utils._core.audit.service import file_problems
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import (
     WORDS,
     InputError,
     IpsecError,
     raise_all,
 )
+from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.text import read_policies
 from ansible_collections.ipsec.manual.plugins.module_utils._core.specs import IPSEC_BOOT
 
 from .._inputs import Inputs
@@ -139,6 +141,14 @@ def read_boot_inputs(inputs: Inputs, host: str) -> Values:
     problems: list[IpsecError] = [*misspelt(inputs, [host], {"boot_": ROLES["boot_"]})]
     values = read_variables(inputs, [host], BOOT_ROLE, "boot_", problems)[host]
     raise_all(problems)
+    if values["state"] == "present":
+        # The host would say so, too, but each for itself.
+        problems += file_problems(values["file"], "boot_file")
+        try:
+            read_policies(values["policies"], "boot_policies", [])
+        except IpsecError as exc:
+            problems.append(exc)
+        raise_all(problems)
     return {**values, "service_manager": values["service_manager"] or "auto"}
 
 
