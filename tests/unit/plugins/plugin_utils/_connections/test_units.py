@@ -51,6 +51,18 @@ def test_a_part_has_exactly_its_units_and_is_kept_by_its_settings(shape: dict[st
     assert connection().only(chosen) == part
 
 
+@given(
+    st.lists(st.tuples(SHAPES, st.frozensets(st.sampled_from(sorted(connection().units())))), min_size=2, max_size=2)
+)
+def test_connections_are_compared_and_counted_by_their_units(shapes: list[t.Any]) -> None:
+    wholes = [connection(**fields) for fields, dummy in shapes]
+    parts = [whole.only(chosen & whole.units() or whole.units()) for whole, (dummy, chosen) in zip(wholes, shapes)]
+    group = connection(multicast=["224.0.0.5"])
+    for one, other in itertools.product([*wholes, *parts, group], repeat=2):
+        assert one.has_units_of(other) == (one.units() == other.units())
+        assert one.size() == len(one.units())
+
+
 @pytest.mark.parametrize("fields", [{}, {"hub": ["c"]}, {"hub": ["a", "e"]}, {"multicast": ["224.0.0.5"]}])
 def test_all_units_are_the_connection_itself(fields: dict[str, t.Any]) -> None:
     whole = connection(**fields)
