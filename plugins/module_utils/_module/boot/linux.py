@@ -87,18 +87,16 @@ def install(module: Module, service: Service, deadline: Deadline) -> Result:
     active = service.active()
     before, after = _loads(service), (file, at_boot.POLICIES if policies else "")
     rewritten = at_boot.POLICIES in [row.path for row in missing]
-    outdated = loading_now and active and _is_outdated(policies, file, before, rewritten)
+    behind = service.behind()
+    outdated = loading_now and active and _is_outdated(policies, file, before, rewritten, behind)
     starting = loading_now and not active
-    if (starting or outdated) and not service.runs():
-        raise IpsecError(
-            "the service manager does not run on this host, so the service cannot load anything now",
-            "load",
-            "With load: false, it is installed for the next boot.",
-        )
+    if starting or outdated:
+        _require_running(service)
     changes = bool(
         missing
         or superfluous
         or enabling
+        or behind
         or outdated
         or (starting and (service.knows_what_runs or _pending(policies, file, before)))
     )
@@ -108,7 +106,7 @@ def install(module: Module, service: Service, deadline: Deadline) -> Result:
             for row in missing:
                 deadline.check()
                 program.install(module, row)
-            if service.path in [row.path for row in missing]:
+            if behind or service.path in [row.path for row in missing]:
                 service.reread()
             deadline.check()
             # Last, so that a service that starts in the meantime finds every file that it names.
@@ -132,6 +130,15 @@ def install(module: Module, service: Service, deadline: Deadline) -> Result:
     if module._diff:
         result["diff"] = diff
     return result
+
+
+def _require_running(service: Service) -> None:
+    if not service.runs():
+        raise IpsecError(
+            "the service manager does not run on this host, so the service cannot load anything now",
+            "load",
+            "With load: false, it is installed for the next boot.",
+        )
 
 
 def _files(service: Service, file: str, policies: t.Sequence[Policy], ask_for_rotation: bool) -> list[File]:
@@ -194,11 +201,13 @@ def _sas(file: str) -> tuple[SecurityAssociation, ...]:
     return language.parse(protected.read(file), file, **ANYTHING).sas if os.path.lexists(file) else ()
 
 
-def _is_outdated(policies: t.Sequence[Policy], file: str, before: tuple[str, str], rewritten: bool) -> bool:
-    """Whether the service, which runs, has to load again: from another file, or policies, if their file was
-    ``rewritten`` or the kernel has others.
+def _is_outdated(
+    policies: t.Sequence[Policy], file: str, before: tuple[str, str], rewritten: bool, behind: bool
+) -> bool:
+    """Whether the service, which runs, has to load again: from another file, which its manager may not know yet
+    (``behind``), or policies, if their file was ``rewritten`` or the kernel has others.
     """
-    if before[0] != file and _pending(policies, file, before):
+    if (behind or before[0] != file) and _pending(policies, file, before):
         return True
     return bool(policies) and (rewritten or _differ(policies, file, before))
 

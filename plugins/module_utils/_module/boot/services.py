@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import typing as t
 
-from ..._core.audit.service import NAME, OPENRC, PLACES, SYSTEMD, SYSVINIT, Place, systemd_runs
+from ..._core.audit.service import NAME, OPENRC, PLACES, SYSTEMD, SYSVINIT, Place, systemd_is_behind, systemd_runs
 from ..._core.errors import IpsecError
 from ..base import Module
 from . import texts
@@ -86,6 +86,12 @@ class Service:
         """Whether it was started, as far as the service manager knows."""
         return False
 
+    def behind(self) -> bool:
+        """Whether the service manager has not read the definition of the service since it changed, as after a run that
+        was killed.
+        """
+        return False
+
     def reread(self) -> None:
         """Have the service manager read the definition of the service again."""
 
@@ -123,6 +129,9 @@ class Systemd(Service):
 
     def active(self) -> bool:
         return run(self.module, "systemctl", "is-active", _UNIT, good=range(256)).strip() == "active"
+
+    def behind(self) -> bool:
+        return systemd_is_behind()
 
     def reread(self) -> None:
         if self.runs():

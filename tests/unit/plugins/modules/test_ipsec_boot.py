@@ -387,6 +387,23 @@ def test_the_files_of_a_switched_service_are_set_again_and_loaded(host: Host, mo
     assert not host.boot(policies=[OUT])["changed"] and not Manager.asked
 
 
+def test_a_run_after_one_that_was_killed_has_the_manager_read_the_service(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.keys.write_text(render([sa()]))
+    host.boot(policies=[OUT])
+    host.spd.policies = list(read_policies([OUT], "", []))
+    monkeypatch.setattr(Manager, "behind", lambda self: True)
+    assert host.boot(check=True, policies=[OUT])["changed"] and not Manager.asked
+    # What it loads is not loaded either, unless the kernel has it already.
+    done = host.boot(policies=[OUT])
+    assert done["changed"] and done["files"] == [] and Manager.asked == ["reread", "reload"]
+    host.sadb.put(sa())
+    assert host.boot(policies=[OUT])["changed"] and Manager.asked == ["reread"]
+    monkeypatch.setattr(Manager, "behind", lambda self: False)
+    assert not host.boot(policies=[OUT])["changed"] and not Manager.asked
+
+
 @pytest.mark.parametrize("text", [texts.SYSTEMD, texts.OPENRC, texts.SYSVINIT])
 def test_the_service_accepts_reserved_spis_and_shared_keys_of_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
