@@ -11,8 +11,8 @@ _ipseckey() {
         ? add attr delete delete-pair dump exit flush get help monitor passive_monitor pmonitor quit
         save status update update-pair"
     local options="
-        -f -c --text-only -s --apply --compare --remove --policies --boot-file --show-policies
-        --delete-policy --flush-policies --rotation-due -n -p -v --json --show-keys
+        -f -c --text-only -s --apply --compare --remove --policies --boot-file --no-policies
+        --show-policies --delete-policy --flush-policies --rotation-due -n -p -v --json --show-keys
         --allow-static-counter-mode --allow-reserved-spi --allow-shared-key --allow-unsafe-file
         --allow-network-file --allow-clear-text-login --man --completion --help"
     COMPREPLY=()

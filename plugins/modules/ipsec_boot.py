@@ -121,6 +121,10 @@ options:
         must belong to root, and be files that the service can load. The service then loads them from its next reload
         on, until the next run of this module. Whoever has it decides which traffic is protected, and with which of
         root's keys, and sees words of such files, in messages about what is wrong there.
+      - V(boot_without_policies) is C(--boot-file) with the absolute path of any such file, and C(--no-policies). The
+        service then loads that file and no policies from its next reload on, until the next run of this module. Whoever
+        has it lets the traffic of these SAs leave unencrypted, unless something else has policies for it. To have the
+        service load policies again needs V(boot_file).
       - V(save) is C(-s) with the absolute path of any file. Whoever has it can see no key, but can replace any file of
         the host, and so make it unusable.
       - V(prompt) is C(ipseckey) without arguments, and the only one that can C(add) single SAs. It can also save to
@@ -131,11 +135,25 @@ options:
         leave unencrypted, at once or after the next boot.
       - V(all) is C(ipseckey) with any arguments, as C(ipseckey) and C(ipsecconf) in the profile of Solaris.
         Whoever has it is root as far as IPsec and the content of files go.
-      - V(get), V(delete), V(policies), V(keys), V(files), V(boot_file) and V(save) need sudo 1.9.10 or later,
-        whose regular expressions they use. An older one refuses the file, or never allows them.
+      - V(get), V(delete), V(policies), V(keys), V(files), V(boot_file), V(boot_without_policies) and V(save) need sudo
+        1.9.10 or later, whose regular expressions they use. An older one refuses the file, or never allows them.
     type: list
     elements: str
-    choices: [look, load, flush, get, delete, policies, keys, files, boot_file, save, prompt, service, all]
+    choices:
+      - look
+      - load
+      - flush
+      - get
+      - delete
+      - policies
+      - keys
+      - files
+      - boot_file
+      - boot_without_policies
+      - save
+      - prompt
+      - service
+      - all
     default: [look, load, flush]
   service_manager:
     description:

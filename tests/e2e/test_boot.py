@@ -461,7 +461,7 @@ OTHER_POLICY = (
 def test_operators_have_the_service_load_other_files(hosts: dict[str, Host], project: Project) -> None:
     partym, unit = hosts["partym"], "ipseckeys.service"
     inside = {"ansible_python_interpreter": "/root/python", **POLICIES}
-    rights = {"boot_operators": "operator", "boot_operators_rights": ["boot_file", "service"]}
+    rights = {"boot_operators": "operator", "boot_operators_rights": ["boot_file", "boot_without_policies", "service"]}
     assert boot(project, "--limit", "partym", **rights, **inside).status == 0
     partym.run("/root/inside", "sh", "-c", "umask 337; echo 'Defaults !authenticate' >/etc/sudoers.d/test")
     operator = ("/root/inside", "setpriv", "--reuid=nobody", "--regid=operator", "--clear-groups", "sudo", "-n")
@@ -488,7 +488,8 @@ def test_operators_have_the_service_load_other_files(hosts: dict[str, Host], pro
     status, output = both(partym, *switch, *files)
     assert status == 1 and "the file has mode 0644, not 0600" in output and untouched(), output
     put_there(OTHER_FILE, "600", EXTRA)
-    for more in (("-v",), ("--allow-unsafe-file",), ("--rotation-due", "/etc/passwd"), ("--policies", "/etc/x")):
+    unwanted = (("-v",), ("--allow-unsafe-file",), ("--rotation-due", "/etc/passwd"), ("--policies", "/etc/x"))
+    for more in (*unwanted, ("--no-policies",)):
         status, output = both(partym, *switch, *files, *more)
         assert status == 1 and "ipseckey:" not in output and untouched(), output
 
@@ -504,6 +505,19 @@ def test_operators_have_the_service_load_other_files(hosts: dict[str, Host], pro
     assert [text for text in policies(partym) if "dst 192.0.2.9/32 dir out" in text] == policies(partym)
     status, output = both(partym, "/root/inside", "/usr/local/sbin/ipseckey", "status")
     assert OTHER_FILE in output and SECRET_FILE not in output, output
+
+    status, output = both(partym, *switch, OTHER_FILE, "--no-policies")
+    assert status == 0 and "the traffic of 1 SAs leaves unencrypted" in output and len(policies(partym)) == 1, output
+    assert f"--boot-file {OTHER_FILE} --policies {OTHER_POLICIES}" in output, output
+    assert "--policies" not in reloads()[0] and f"--apply {OTHER_FILE} " in reloads()[0]
+    status, output = both(partym, "/root/inside", "/usr/local/sbin/ipseckey", "status")
+    assert "and no policies" in " ".join(output.split()) and "which a reload removes" in " ".join(
+        output.split()
+    ), output
+    assert both(partym, *operator, "systemctl", "reload", unit) == (0, "")
+    assert partym.spis() == {*foreign, "0x00002001"} and not policies(partym)
+    assert both(partym, *operator, "systemctl", "restart", unit) == (0, "")
+    assert partym.spis() == {*foreign, "0x00002001"} and not policies(partym)
 
     done = boot(project, "--limit", "partym", **inside)
     assert done.status == 0 and done.changed() == {"partym": 1}, done.output

@@ -63,6 +63,12 @@ class Service:
         words = ["-n", "--allow-reserved-spi", "--allow-shared-key", "--apply", files[0]]
         assert command.main([*words, *(("--policies", files[1]) if files[1:] else ())]) == 0
 
+    def run(self, *words: str) -> tuple[int, str]:
+        self.capsys.readouterr()
+        status = command.main(list(words))
+        captured = self.capsys.readouterr()
+        return status, captured.out + captured.err
+
     def switch(self, *words: str) -> tuple[int, str]:
         self.capsys.readouterr()
         status = command.main(["--boot-file", *words])
@@ -95,7 +101,7 @@ def make_service(
         monkeypatch.setattr(service, "detect", lambda: manager)
         monkeypatch.setitem(service.PLACES, manager, place)
         monkeypatch.setattr(service, "systemd_runs", lambda: False)
-        monkeypatch.setattr(service, "_TOO_LATE", service.re.compile("/home/"))
+        monkeypatch.setattr(service, "_TOO_LATE", service.re.compile("/(?:home|dev)/"))
         monkeypatch.setattr(os, "umask", lambda dummy: 0)
         forget()
         yield made
@@ -161,6 +167,116 @@ def test_without_policies_those_of_the_service_stay(made: Service) -> None:
     assert spis() == {"0x1003"} and kept() == {"dir out priority 0 reqid 0"}
 
 
+def test_without_any_policies_a_reload_removes_those_of_before(made: Service) -> None:
+    """Those that guard SAs, too: after a reboot nothing would guard them either. Those of others stay."""
+    old, new = made.file("old", f"{NEAR}\n"), made.file("new", f"{NEAR}\n{FAR}\n")
+    first = made.policies("first", OUT, BACK)
+    made.install(old, first)
+    assert made.run("--policies", made.policies("others", TO_FAR))[0] == 0 and len(witness.policies()) == 3
+    before = made.all()
+    status, output = made.switch(new, "--no-policies")
+    assert status == 0 and made.all()[3:] == before[3:]
+    assert made.path.read_bytes() == texts.fill(made.text, new, "", True)
+    reload = service.PLACES[service.detect()].reload
+    assert output == (
+        f"{made.path}: the service loads {new} and no policies from now on\n"
+        f"ipseckey: warning: {new} is loaded without policies: from the next reload or boot on, the traffic of 2 SAs"
+        " leaves unencrypted, unless something else has policies for it, between 192.0.2.1 and 192.0.2.2, 192.0.2.1 and"
+        " 192.0.2.7\n"
+        f"ipseckey: nothing was loaded or removed. To load it now, and to remove the policies of {first}: {reload}\n"
+        f"ipseckey: to have the service load them again: ipseckey --boot-file {new} --policies {first}\n"
+    )
+    status, output = made.switch(new, "--no-policies")
+    assert status == 0 and f"nothing changed; the service loads {new} and no policies already" in output
+    # What the service has to remove is pending, for a look and for the status of SysV init.
+    status, output = made.run("--compare", new)
+    assert status == 1 and f"{new} without policies: 0 added, 0 replaced, 2 removed, 0 unchanged" in output
+    made.reload(new)
+    assert spis() == {"0x1001", "0x1007"} and len(witness.policies()) == 1
+    assert "dst 192.0.2.7/32" in "".join(witness.policies())
+    # Only once: what somebody loads later is not what the service loaded.
+    assert made.run("--policies", first)[0] == 0
+    made.reload(new)
+    assert len(witness.policies()) == 3
+    assert made.run("--compare", new)[0] == 0
+
+
+def test_a_stop_removes_the_policies_of_before_too(made: Service) -> None:
+    old, first = made.file("old", f"{NEAR}\n"), made.policies("first", OUT)
+    made.install(old, first)
+    assert made.switch(old, "--no-policies")[0] == 0 and len(kept()) == 1
+    assert command.main(["-n", "--remove", old]) == 0 and not spis() and not kept()
+    assert command.main(["-n", "--remove", old]) == 0
+
+
+def test_policies_come_back(made: Service) -> None:
+    """With and without a reload in between."""
+    old, first, second = made.file("old", f"{NEAR}\n"), made.policies("first", OUT, BACK), made.policies("second", OUT)
+    made.install(old, first)
+    text = made.path.read_bytes()
+    assert made.switch(old, "--no-policies")[0] == 0 == made.switch(old, "--policies", first)[0]
+    assert made.path.read_bytes() == text
+    made.reload(old, first)
+    assert len(kept()) == 2
+    assert made.switch(old, "--no-policies")[0] == 0
+    made.reload(old)
+    assert not kept() and made.switch(old)[0] == 0, "it goes on loading none"
+    assert made.switch(old, "--policies", first)[0] == 0
+    made.reload(old, first)
+    assert len(kept()) == 2
+    # What was handed over twice still belongs to the service.
+    other = made.file("other", f"{NEAR}\n")
+    assert made.switch(old, "--no-policies")[0] == 0 == made.switch(other, "--no-policies")[0]
+    assert made.switch(other, "--policies", second)[0] == 0
+    made.reload(other, second)
+    assert len(kept()) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        ("missing", "missing: the file does not exist"),
+        ("unreadable", "unreadable: its mode keeps the service from reading it"),
+        ("open", "the file has mode 0644, not 0600"),
+        ("wrong", "wrong, line 1, column"),
+        ("/home/keys", "does not exist, or is hidden from the service"),
+        ("new --policies second", "--no-policies and --policies exclude each other"),
+        ("new --allow-unsafe-file", "no option that accepts more goes with --boot-file"),
+    ],
+)
+def test_without_policies_all_else_is_checked(made: Service, words: str, part: str) -> None:
+    made.install(made.file("old", f"{NEAR}\n"), made.policies("first", OUT))
+    made.file("new", f"{FAR}\n")
+    made.file("open", f"{NEAR}\n", 0o644)
+    made.file("wrong", f"{NEAR[:-1]}\n")
+    made.file("unreadable", f"{NEAR}\n", 0o200)
+    before = made.all()
+    given = [word if word.startswith(("-", "/")) else str(made.folder / word) for word in words.split()]
+    status, output = made.switch(*given, "--no-policies")
+    assert status == 1 and part in output and made.all() == before, output
+
+
+def test_without_policies_an_unreadable_file_of_before_does_not_matter(made: Service) -> None:
+    old, first = made.file("old", f"{NEAR}\n"), made.policies("first", OUT)
+    made.install(old, first)
+    os.unlink(first)
+    assert "the file does not exist" in made.switch(old)[1]
+    assert made.switch(old, "--no-policies")[0] == 0
+    made.reload(old)
+    assert not kept(), "the record says what was loaded"
+
+
+def test_a_file_without_sas_loads_policies_alone(made: Service) -> None:
+    """As once manual-key of Solaris is disabled."""
+    empty, first = made.file("empty", "# no SA\n"), made.policies("first", OUT)
+    made.install(made.file("old", f"{NEAR}\n"), first)
+    assert made.switch(empty)[0] == 0
+    made.reload(empty, first)
+    assert not spis() and len(kept()) == 1
+    status, output = made.switch(empty, "--no-policies")
+    assert status == 0 and "no traffic is encrypted, unless something else has policies for it\n" in output
+
+
 def test_a_service_without_policies_gets_some(made: Service) -> None:
     old, first = made.file("old", f"{NEAR}\n"), made.policies("first", OUT)
     made.install(old)
@@ -186,7 +302,11 @@ def test_a_service_without_policies_gets_some(made: Service) -> None:
         ("new --policies /home/policies", "does not exist, or is hidden from the service"),
         ("uncovered", "no policy uses 1 SAs"),
         # The present policy stays as long as it guards the SA, but would be gone after a reboot.
-        ("old --policies none", "no policy uses 1 SAs"),
+        ("old --policies elsewhere", "no policy uses 1 SAs"),
+        # Without SAs no traffic of any SA is uncovered, but what the policies protect would be.
+        ("empty --policies none", "none: it names no policy, so the service would load none. If that is meant, write"),
+        ("new --policies /dev/null", "does not exist, or is hidden from the service"),
+        ("new --policies ''", "--policies needs a file"),
         ("new --allow-unsafe-file", "no option that accepts more goes with --boot-file"),
         ("new --allow-static-counter-mode", "no option that accepts more goes with --boot-file"),
     ],
@@ -200,6 +320,8 @@ def test_what_the_service_could_not_load_changes_nothing(made: Service, words: s
     made.file("uncovered", f"{FAR}\n")
     made.file("loose", "[]", 0o666)
     made.file("none", "[]", 0o644)
+    made.file("empty", "")
+    made.policies("elsewhere", TO_FAR)
     made.file("unreadable", f"{NEAR}\n", 0o200)
     (made.folder / "closed").mkdir()
     made.file("closed/new", f"{NEAR}\n")
@@ -207,7 +329,7 @@ def test_what_the_service_could_not_load_changes_nothing(made: Service, words: s
     (made.folder / "link").symlink_to(made.folder / "new")
     before = made.all()
     given = [
-        word if word.startswith(("-", "/")) else str(made.folder / word)
+        word if not word or word.startswith(("-", "/")) else str(made.folder / word)
         for word in shlex.split(words.replace("$", "\\$"))
     ]
     status, output = made.switch(*given)

@@ -191,6 +191,7 @@ IPSEC_BOOT: Arguments = {
             "keys",
             "files",
             "boot_file",
+            "boot_without_policies",
             "save",
             "prompt",
             "service",

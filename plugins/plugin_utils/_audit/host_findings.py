@@ -36,6 +36,7 @@ _REMARKS = {
     "core": "core-dumps",
     "level-use": "level-use",
     "policy-without-sa": "policy-without-sa",
+    "boots-without-policies": "service-without-policies",
 }
 _OF_POLICIES = ("level-use", "policy-without-sa")
 

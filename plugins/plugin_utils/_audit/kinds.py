@@ -395,6 +395,13 @@ KINDS: t.Mapping[str, Kind] = {
         "the service loads another file: {place}",
         "Solaris guide, creating SAs: the file is what survives a reboot.",
     ),
+    "service-without-policies": Kind(
+        BOOT,
+        MEDIUM,
+        "the service loads {place} and no policies, although {detail} policies of the kernel guard SAs now: after a"
+        " reboot their traffic leaves unencrypted, unless something else adds them",
+        "RFC 4301 section 4.4.1: the SPD decides what is protected; without a policy, traffic bypasses IPsec.",
+    ),
     "file-newer": Kind(
         BOOT,
         MEDIUM,

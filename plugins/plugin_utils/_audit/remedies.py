@@ -302,6 +302,10 @@ REMEDIES: t.Mapping[str, Remedy] = {
         "if the other file is right, set rotate_file and audit_file to it. If not, have the service load this one",
         (_BOOT + " -e {boot_file}",),
     ),
+    "service-without-policies": Remedy(
+        "have it load policies, too: boot_policies in the inventory are those that it loads",
+        (_BOOT + " -e {boot_file}",),
+    ),
     "file-newer": Remedy(
         "give the host new keys, which are loaded and written to the file. The keys in the file may have been in use"
         " before, so do not load them",

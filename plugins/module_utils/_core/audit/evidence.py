@@ -27,9 +27,13 @@ from ..sa.model import (
     mark_text,
 )
 from ..sa.plan import direction_of
+from ..spd.guarding import guarding
 from ..spd.policy import Policy, label
 from .policies import PolicyFacts
 from .remark import Remark, bounded
+
+if t.TYPE_CHECKING:
+    from .service import ServiceFacts
 
 Row = t.Dict[str, t.Any]
 
@@ -131,6 +135,12 @@ def of_policies(facts: PolicyFacts) -> list[Remark]:
         *bounded(Remark("policy-without-sa", label(policy), owner_of(policy)) for policy in facts.waiting),
         *bounded(Remark("level-use", label(policy), owner_of(policy)) for policy in facts.optional),
     ]
+
+
+def of_service(found: ServiceFacts, policies: t.Iterable[Policy], sas: t.Iterable[SecurityAssociation]) -> list[Remark]:
+    """Policies that guard SAs now, and that a service which loads SAs at boot does not load."""
+    guards = guarding(policies, sas) if found.enabled and found.loads_sas_alone else []
+    return [Remark("boots-without-policies", found.file, str(len(guards)))] if guards else []
 
 
 def owners(policies: t.Iterable[Policy]) -> dict[str, int]:

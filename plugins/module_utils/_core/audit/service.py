@@ -50,7 +50,7 @@ _SAYS = (
 _MOUNTS = re.compile(rf"^(?P<before>RequiresMountsFor=)\S+(?: (?!{ROTATION_DUE}$)\S+)?", re.M)
 _SA_FILE = re.compile(r'^(?P<before>file="|# Description: +Loads )[^\s"]+', re.M)
 _POLICY_FILE = re.compile(r'^(?P<before>policies=")[^"]*', re.M)
-_CONDITION = re.compile(r"^ConditionPathExists=.*\n", re.M)
+_CONDITION = re.compile(r"^(?P<before>Documentation=.*\n)(?:ConditionPathExists=.*\n)?", re.M)
 _COMMAND = re.compile(r"^(?P<before>Exec\w+=\S+ -n (?:--allow-\S+ )*--(?:apply|remove) )\S+(?: --policies \S+)?", re.M)
 _FITTING = re.compile(r"/[A-Za-z0-9_./+@-]+")
 # Directories that do not exist, or that the service cannot see, when it loads the file.
@@ -72,6 +72,11 @@ class ServiceFacts(t.NamedTuple):
     state: str = UNKNOWN
     file: str = ""
     policies_file: str = ""
+
+    @property
+    def loads_sas_alone(self) -> bool:
+        """Whether it loads SAs and no policies, on a system where it could load both."""
+        return bool(self.file) and not self.policies_file and self.manager != SMF
 
 
 class Place(t.NamedTuple):
@@ -167,9 +172,14 @@ def switched(text: str, file: str, policies_file: str) -> str:
     """The text that defines a service, with other files to load; ``policies_file`` is empty for none."""
     what = f"{file} --policies {policies_file}" if policies_file else file
     condition = "" if policies_file else f"ConditionPathExists={file}\n"
-    text = _CONDITION.sub(lambda dummy: condition, text)
     mounts = f"{file} {policies_file}".rstrip()
-    for pattern, new in ((_MOUNTS, mounts), (_SA_FILE, file), (_POLICY_FILE, policies_file), (_COMMAND, what)):
+    for pattern, new in (
+        (_CONDITION, condition),
+        (_MOUNTS, mounts),
+        (_SA_FILE, file),
+        (_POLICY_FILE, policies_file),
+        (_COMMAND, what),
+    ):
         text = pattern.sub(lambda found, new=new: found["before"] + new, text)  # type: ignore[misc]
     return text
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import typing as t
 
-from ..errors import IpsecError, raise_all
+from ..errors import InputError, IpsecError, raise_all
 from ..files import protected
 from ..sa.checks import ANYTHING
 from ..sa.reuse import reused
 from ..sadb import open_sadb
-from ..sadb.base import Sadb
+from ..sadb.base import XFRM, Sadb
 from ..signals import uninterrupted
 from ..text import language
 from ..text.script import Step
@@ -37,8 +37,12 @@ def apply(path: str, options: Options) -> int:
 
     Missing policies are added first and stay if the rest fails, so that traffic waits for its SAs."""
     sadb = open_sadb()
-    policies = _policies(os.path.abspath(options.policies), options, sadb) if options.policies else None
-    if policies is None or not options.apply:
+    policies = (
+        _policies(os.path.abspath(options.policies), options, sadb)
+        if options.policies
+        else _left_behind(path, options, sadb)
+    )
+    if policies is None or not options.policies or not options.apply:
         return _apply(path, policies, options, sadb)
     policies.close()
     try:
@@ -53,15 +57,31 @@ def apply(path: str, options: Options) -> int:
 
 def rehearse(path: str, options: Options, before: str) -> int:
     """Make all checks of --apply, and change nothing; 1 if traffic would leave in the clear after a reboot, when there
-    are no policies but these. ``before`` is the file of SAs that was loaded in the place of this one until now.
+    are no policies but these. With --no-policies that is a warning. ``before`` is the file of SAs that was loaded in
+    the place of this one until now.
     """
     sadb = open_sadb()
     policies = _policies(options.policies, options, sadb) if options.policies else None
+    if policies is not None and not policies.wanted:
+        fix = "If that is meant, write --no-policies in its place."
+        raise InputError("it names no policy, so the service would load none", policies.path, fix)
     sas = _read_sas(path, options, sadb)
     steps = _plan(sas, loading.read_record(path, before), options, sadb)
     added = [operation.new for operation in steps.operations if operation.new is not None]
     raise_all(sadb.preflight(added) if added else [])
+    if options.no_policies:
+        _warn_of_clear_text(sas, (), path, "from the next reload or boot on", sadb)
     return 0 if policies is None else _complain_of_uncovered(sas, policies.wanted, policies.path, path, sadb)
+
+
+def _left_behind(path: str, options: Options, sadb: Sadb) -> PolicyChange | None:
+    """How to remove what --no-policies left in the kernel, None if that is nothing."""
+    if sadb.name != XFRM or not os.path.lexists(loading.RECORD_OF_POLICIES.path):
+        return None
+    from ..spd.kernel import Spd  # both only here, since few runs need them
+    from . import policies
+
+    return policies.left_behind(path, Spd().dump(), bool(options.remove))
 
 
 def _policies(path: str, options: Options, sadb: Sadb) -> PolicyChange:
@@ -83,14 +103,14 @@ def _policies(path: str, options: Options, sadb: Sadb) -> PolicyChange:
 def _apply(path: str, policies: PolicyChange | None, options: Options, sadb: Sadb) -> int:
     loaded = loading.read_record(path)
     sas = () if _is_gone(path, options, loaded) else _read_sas(path, options, sadb)
-    if policies is not None and not options.remove:
+    if policies is not None and options.policies and not options.remove:
         policies = policies.keep_guards_of(sas)
     steps = _plan(sas, loaded, options, sadb)
     added = [operation.new for operation in steps.operations if operation.new is not None]
     if options.compare:
         _report_all(path, steps, policies, options)
         different = bool(steps.operations or (policies is not None and policies.operations))
-        return max(int(different), 0 if policies is None else _fail_open(policies, sas, path, sadb))
+        return max(int(different), _fail_open(policies, sas, path, options, sadb))
     raise_all(sadb.preflight(added) if added else [])
     with uninterrupted():
         if policies is not None:
@@ -112,7 +132,7 @@ def _apply(path: str, policies: PolicyChange | None, options: Options, sadb: Sad
             f"warning: {len(added)} SAs were loaded from {path}: if their keys were in use before, a rotation is due"
             " (RFC 4303 section 3.3.3)"
         )
-    return 0 if policies is None or options.remove else _fail_open(policies, sas, path, sadb)
+    return 0 if options.remove else _fail_open(policies, sas, path, options, sadb)
 
 
 def _read_sas(path: str, options: Options, sadb: Sadb) -> tuple[SecurityAssociation, ...]:
@@ -165,12 +185,20 @@ def _report(path: str, operations: t.Sequence[Operation | PolicyOperation], unch
     output.write(loading.summary(path, operations, unchanged) + "\n")
 
 
-def _fail_open(policies: PolicyChange, sas: t.Sequence[SecurityAssociation], path: str, sadb: Sadb) -> int:
+def _fail_open(
+    policies: PolicyChange | None, sas: t.Sequence[SecurityAssociation], path: str, options: Options, sadb: Sadb
+) -> int:
     """Report what would leave in the clear (returns 1), and policies that were kept to prevent it.
-    What can be closed is already closed.
+    What can be closed is already closed. Of policies that --no-policies left behind nobody expects that.
     """
+    if policies is None:
+        return 0
     from ..spd.policy import label
 
+    if not options.policies:
+        when = "once these policies are removed" if options.compare else "from now on"
+        _warn_of_clear_text(sas, policies.outcome(), path, when, sadb)
+        return 0
     for policy in policies.kept:
         output.say(
             f"warning: {policies.path} no longer names policy {label(policy)}. It stays, since it guards SAs of {path};"
@@ -195,3 +223,22 @@ def _complain_of_uncovered(
         )
         output.complain(error)
     return 1 if found else 0
+
+
+def _warn_of_clear_text(
+    sas: t.Sequence[SecurityAssociation], held: t.Iterable[Policy], path: str, when: str, sadb: Sadb
+) -> None:
+    """Say whose traffic leaves in the clear, as somebody wanted it, if the SPD holds these policies: none if they are
+    there for all of it.
+    """
+    from ..spd.guarding import between, uncovered
+
+    others = list(held)
+    found = uncovered(sas, others, sadb.local_addresses())
+    if others and not found:
+        return
+    whose = f"the traffic of {len(found)} SAs leaves unencrypted" if found else "no traffic is encrypted"
+    where = f", between {between(found)}" if found else ""
+    output.say(
+        f"warning: {path} is loaded without policies: {when}, {whose}, unless something else has policies for it{where}"
+    )

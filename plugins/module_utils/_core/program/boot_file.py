@@ -30,17 +30,20 @@ _SCRIPT = protected.PUBLIC._replace(mode=0o755, refused=0o7022)
 
 
 def switch(file: str, options: Options) -> int:
-    """Have the service load ``file``, and the policies of ``options``, if any. Returns the exit status."""
+    """Have the service load ``file``, and the policies of ``options``: others, those of before, or none. Returns the
+    exit status.
+    """
     place = _place(file)
     text = _text(place.path)
     before = service.says(text)
-    policies_file = os.path.abspath(options.policies) if options.policies else before[1]
+    policies_file = _policies_file(options, before[1])
     raise_all([*_problems(file, _PLACE), *(_problems(policies_file, "--policies") if policies_file else ())])
     # As the service reads it.
     reading = Options(
         apply=file,
         policies=policies_file,
         boot_file=file,
+        no_policies=options.no_policies,
         numeric=True,
         allow_reserved_spi=True,
         allow_shared_key=True,
@@ -48,21 +51,44 @@ def switch(file: str, options: Options) -> int:
     if apply.rehearse(file, reading, before[0]):
         output.say(f"{place.path} stays as it is")
         return 1
-    new = service.switched(text, file, policies_file)
-    if service.says(new) != (file, policies_file):
+    after = (file, policies_file)
+    new = service.switched(text, *after)
+    if service.says(new) != after:
         raise IpsecError("the service is not as it was installed, so its files cannot be told", place.path, _INSTALL)
-    what = f"{file} and the policies of {policies_file}" if policies_file else file
     if new == text:
         # Whoever wrote it may have been interrupted before systemd read it.
         if service.systemd_is_behind() and not _reread():
             raise IpsecError("systemd did not read the definition of the service", place.path, _REREAD)
-        output.write(f"{place.path}: nothing changed; the service loads {what} already\n")
+        output.write(f"{place.path}: nothing changed; the service loads {_named(after, options)} already\n")
         return 0
     with uninterrupted():
-        _put(place.path, text, new, before, (file, policies_file))
-    output.write(f"{place.path}: the service loads {what} from now on\n")
-    output.say(f"nothing was loaded. To load it now: {place.reload}")
+        _put(place.path, text, new, before, after)
+    output.write(f"{place.path}: the service loads {_named(after, options)} from now on\n")
+    _say_what_follows(place, before, after)
     return 0
+
+
+def _policies_file(options: Options, before: str) -> str:
+    if options.no_policies:
+        return ""
+    return os.path.abspath(options.policies) if options.policies else before
+
+
+def _named(files: tuple[str, str], options: Options) -> str:
+    """What a service loads, as words."""
+    if files[1]:
+        return f"{files[0]} and the policies of {files[1]}"
+    return f"{files[0]} and no policies" if options.no_policies else files[0]
+
+
+def _say_what_follows(place: service.Place, before: tuple[str, str], after: tuple[str, str]) -> None:
+    if before[1] and not after[1]:
+        output.say(
+            f"nothing was loaded or removed. To load it now, and to remove the policies of {before[1]}: {place.reload}"
+        )
+        output.say(f"to have the service load them again: ipseckey --boot-file {after[0]} --policies {before[1]}")
+    else:
+        output.say(f"nothing was loaded. To load it now: {place.reload}")
 
 
 def _place(file: str) -> service.Place:
@@ -106,7 +132,8 @@ def _reread() -> bool:
 
 def _put(path: str, old: str, new: str, before: tuple[str, str], after: tuple[str, str]) -> None:
     """Replace the text and have systemd read it; if that fails, everything is as it was."""
-    with loading.handed_over(before[0], after[0]), policies.handed_over(before[1], after[1]):
+    owners = policies.owner(*before), policies.owner(*after)
+    with loading.handed_over(before[0], after[0]), policies.handed_over(*owners):
         _replace(path, new)
         if not _reread():
             _replace(path, old)

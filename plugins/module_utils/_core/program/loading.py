@@ -103,6 +103,8 @@ def _of_both(content: t.Mapping[str, t.Any], file: str, before: str) -> list[t.A
 
 
 RECORD = Record("/run/ipseckey/loaded", "SAs")
+# That of `policies`, which few runs need.
+RECORD_OF_POLICIES = Record("/run/ipseckey/policies", "policies")
 
 
 def load_plan(

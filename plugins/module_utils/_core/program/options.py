@@ -55,6 +55,11 @@ OPTIONS: tuple[Option, ...] = (
         " is loaded before the service is reloaded",
         "FILE",
     ),
+    Option(
+        "--no-policies",
+        "with --boot-file: have the service load FILE and no policies, so that the traffic of its SAs leaves"
+        " unencrypted after the next boot, unless something else has policies for it",
+    ),
     Option("--show-policies", "print the policies of the SPD, each with its number"),
     Option("--delete-policy", "delete the policy of this number", "NUMBER"),
     Option("--flush-policies", "delete all policies, whoever added them"),
@@ -104,6 +109,7 @@ class Options(t.NamedTuple):
     remove: str = ""
     policies: str = ""
     boot_file: str = ""
+    no_policies: bool = False
     show_policies: bool = False
     delete_policy: str = ""
     flush_policies: bool = False
@@ -197,6 +203,8 @@ def read_options(arguments: t.Sequence[str]) -> Options:
         )
     if options.policies and any(getattr(options, task) for task in _TASKS if task not in _WITH_POLICIES):
         raise _wrong("--policies goes with --apply, --compare, --remove or --boot-file, or alone")
+    if options.no_policies:
+        _check_no_policies(options)
     if options.text_only and not options.check:
         raise _wrong("--text-only goes with -c only")
     if options.boot_file and any(getattr(options, name) for name in _ACCEPTING):
@@ -204,6 +212,16 @@ def read_options(arguments: t.Sequence[str]) -> Options:
     if options.rotation_due and not options.apply:
         raise _wrong("--rotation-due goes with --apply only")
     return options
+
+
+def _check_no_policies(options: Options) -> None:
+    if not options.boot_file:
+        fix = "To load SAs alone now: ipseckey --apply FILE. To delete policies: --delete-policy, --flush-policies"
+        raise _wrong("--no-policies goes with --boot-file only", fix)
+    if options.policies:
+        raise _wrong(
+            "--no-policies and --policies exclude each other", "Name the one that the service at boot should go by."
+        )
 
 
 def _read_long(arguments: t.Sequence[str], given: dict[str, t.Any]) -> list[str]:

@@ -20,14 +20,13 @@ from ..spd.guarding import guarding
 from ..spd.kernel import Spd
 from ..spd.policy import ABSENT, Policy, PolicyEntry, PolicyOperation, identity, lets_pass, plan
 from ..spd.text import parse, read_policy, view
-from .loading import Record
+from .loading import RECORD_OF_POLICIES as RECORD
 
 if t.TYPE_CHECKING:
     from ..sa.model import SecurityAssociation
     from ..sa.plan import Operation
     from ..sadb.xfrm.backend import XfrmSadb
 
-RECORD = Record("/run/ipseckey/policies", "policies")
 _IDENTITY = ("direction", "selector", "mark", "if_id")
 
 
@@ -99,6 +98,22 @@ class PolicyChange(t.NamedTuple):
             *(policy for policy in self.actual if policy not in gone),
             *(step.new for step in self.operations if step.new is not None),
         ]
+
+
+def owner(file: str, policies_file: str) -> str:
+    """Under what name the record has the policies of a service that loads these files. One that loads no policies owns
+    those that it loaded before that, until loading ``file`` removes them.
+    """
+    return policies_file or (f"{file} without policies" if file else "")
+
+
+def left_behind(file: str, actual: t.Sequence[PolicyEntry], removing: bool = False) -> PolicyChange | None:
+    """How to remove the policies that a service loaded with ``file`` before it was told to load none; None if there
+    are none. Those that guard SAs do not stay, as after a reboot.
+    """
+    path = owner(file, "")
+    loaded = read_record(path)
+    return change(path, (), loaded, actual, removing) if loaded else None
 
 
 def read_record(path: str, before: str = "") -> list[Policy]:

@@ -61,7 +61,10 @@ SECTIONS = {
         "installed it, and with --policies, which policies; without it these stay as they are. It makes the checks "
         "that --apply makes with the options of the service, and changes nothing if one fails. The next reload of the "
         "service removes what was loaded from the files before and is not in these, as if one file had been changed. "
-        "The next run of the module sets its own files again."
+        "With --no-policies the service loads FILE alone. The next reload removes the policies that it loaded before, "
+        "those that guard SAs, too, and the traffic of the SAs leaves unencrypted from then on, or after the next "
+        "boot, unless something else has policies for it; --policies with --boot-file brings them back. The next run "
+        "of the module sets its own files again."
     ),
     "Failing closed": (
         "With --policies, nothing leaves in the clear that should be protected, as far as files and kernel allow. "

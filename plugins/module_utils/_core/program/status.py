@@ -46,7 +46,8 @@ class FileFacts(t.NamedTuple):
 class Status(t.NamedTuple):
     """What can be seen of a host at ``now`` (seconds since the epoch). ``entries`` and ``pairs`` leave larval
     SAs out, which ``larval`` counts. ``policies`` is None where they cannot be seen, or are of another kind than
-    those of Linux. ``policies_pending`` is how many policies the service would change, None if it loads none.
+    those of Linux. ``policies_pending`` is how many policies the service would change, None if it loads none, and none
+    are left of those that it loaded before.
 
     ``marked`` are the SAs for which the service at boot asked for a rotation. ``unseen`` are the
     errors that tell what could not be seen."""
@@ -119,7 +120,7 @@ def gather(path: str = "", backend: str = AUTO) -> Status:
             marked=tuple(look.at(audit_service.loaded_again, entries) or ()),
         )
         if sadb.name == XFRM:
-            policies, pending = look.at(_policies, service.policies_file, entries, local) or (None, None)
+            policies, pending = look.at(_policies, service, entries, local) or (None, None)
             found = found._replace(policies=policies, policies_pending=pending)
     return found._replace(unseen=tuple(look.errors.values()))
 
@@ -147,15 +148,19 @@ def _pending(
     return len(loading.load_plan(sas, loaded, dumped, hidden, tells_directions=sadb.tells_directions()).operations)
 
 
-def _policies(path: str, entries: t.Sequence[Entry], local: t.AbstractSet[bytes]) -> tuple[PolicyFacts, int | None]:
+def _policies(
+    service: ServiceFacts, entries: t.Sequence[Entry], local: t.AbstractSet[bytes]
+) -> tuple[PolicyFacts, int | None]:
     from ..spd.kernel import Spd  # all only here, since only Linux has such policies
     from ..spd.text import parse
     from . import policies
 
     actual = Spd().dump()
     facts = audit_policies.compare([entry.sa for entry in entries], [entry.policy for entry in actual], local)
+    path = service.policies_file
     if not path:
-        return facts, None
+        left = policies.left_behind(service.file, actual) if service.file else None
+        return facts, None if left is None else len(left.operations)
     wanted, dummy = parse(protected.read(path, protection=protected.PUBLIC), path)
     return facts, len(policies.change(path, wanted, policies.read_record(path), actual).operations)
 
@@ -206,8 +211,12 @@ def _wrong_with_file(status: Status) -> t.Iterator[str]:
             f" {file.status.path}"
         )
     if status.policies_pending:
-        path = status.service.policies_file
-        yield f"the kernel differs from {path} in {counted(status.policies_pending, 'policy', 'policies')}"
+        number, path = counted(status.policies_pending, "policy", "policies"), status.service.policies_file
+        yield (
+            f"the kernel differs from {path} in {number}"
+            if path
+            else f"the service loads no policies any more, but the kernel has {number} of it, which a reload removes"
+        )
 
 
 def _wrong_policies(status: Status) -> t.Iterator[str]:

@@ -76,7 +76,8 @@ def _service(status: Status) -> str:
         return f"{service.manager}: absent"
     enabled = "enabled" if service.enabled else "disabled"
     files = " and ".join(filter(None, (service.file, service.policies_file)))
-    return f"{service.manager}: {enabled}, {service.state}; loads {files or 'nothing'}"
+    alone = ", and no policies" if service.loads_sas_alone else ""
+    return f"{service.manager}: {enabled}, {service.state}; loads {files or 'nothing'}{alone}"
 
 
 def _file(status: Status) -> str:

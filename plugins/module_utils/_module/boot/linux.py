@@ -217,7 +217,10 @@ def _differ(policies: t.Sequence[Policy], file: str, before: tuple[str, str]) ->
     that only wrote the file.
     """
     found = file_of_policies.change(
-        at_boot.POLICIES, policies, file_of_policies.read_record(at_boot.POLICIES, before[1]), Spd().dump()
+        at_boot.POLICIES,
+        policies,
+        file_of_policies.read_record(at_boot.POLICIES, file_of_policies.owner(*before)),
+        Spd().dump(),
     )
     with contextlib.suppress(IpsecError):  # loading reports what is wrong with the protected file
         found = found.keep_guards_of(_sas(file))
@@ -245,7 +248,8 @@ def _pending(policies: t.Sequence[Policy], file: str, before: tuple[str, str]) -
 @contextlib.contextmanager
 def _handing_over(before: tuple[str, str], after: tuple[str, str]) -> t.Iterator[None]:
     """What was loaded from the files ``before`` counts as loaded from those ``after``."""
-    with loading.handed_over(before[0], after[0]), file_of_policies.handed_over(before[1], after[1]):
+    owner = file_of_policies.owner(*before)
+    with loading.handed_over(before[0], after[0]), file_of_policies.handed_over(owner, after[1]):
         yield
 
 

@@ -80,6 +80,10 @@ RIGHTS: t.Mapping[str, Right] = {
         "have the service load any other files of root, as with svccfg of Solaris",
         (f"^--boot-file {_ANY_FILE}( --policies {_ANY_FILE})?$",),
     ),
+    "boot_without_policies": Right(
+        "have the service load any other file of root, and no policies, as once policy of Solaris is disabled",
+        (f"^--boot-file {_ANY_FILE} --no-policies$",),
+    ),
     "save": Right("save keys to any file, in place of what it holds", (f"^-s {_ANY_FILE}$",)),
     "prompt": Right("the prompt, which can add SAs and save to any file", (_NO_ARGUMENTS,)),
     # Its commands are those of the service manager.

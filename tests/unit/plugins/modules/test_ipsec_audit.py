@@ -14,6 +14,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.audit.remark im
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import ProtectedFileError, SadbError
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import Counters, Entry, label
 from ansible_collections.ipsec.manual.plugins.module_utils._core.spd import kernel
+from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.text import read_policies
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text.language import render
 from ansible_collections.ipsec.manual.tests.unit.plugins.modules.harness import World, sa
 
@@ -150,6 +151,20 @@ def test_hostile_names_pass_as_text(world: World, monkeypatch: pytest.MonkeyPatc
     result = world.run("ipsec_audit")
     assert len(result["remarks"]) == MOST
     assert result["remarks"][0]["place"].endswith("\\xff")
+
+
+def test_policies_that_the_service_does_not_load_are_a_remark(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    selector = {"source": "192.0.2.1", "destination": "192.0.2.2"}
+    world.sadb.put(OUT, IN)
+    assert world.run("ipsec_audit")["remarks"] == [], "nothing guards them now either"
+    rows = [{"direction": "out", "selector": selector, "templates": [{}]}]
+    world.spd.policies = list(read_policies(rows, "", []))
+    expected = {"what": "boots-without-policies", "place": PATH, "detail": "1"}
+    assert world.run("ipsec_audit")["remarks"] == [expected]
+    facts = service.ServiceFacts("systemd", True, True, "active", PATH, "/etc/ipsecpolicies.json")
+    for found in (facts, facts._replace(enabled=False, policies_file=""), service.ServiceFacts("systemd")):
+        monkeypatch.setattr(service, "look", lambda found=found: found)
+        assert world.run("ipsec_audit")["remarks"] == []
 
 
 def test_a_service_that_cannot_be_read_does_not_stop_the_audit(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -350,7 +350,7 @@ def test_a_switched_service_is_the_one_written_for_the_new_files(
     text: str, before: tuple[str, str], after: tuple[str, str], ask: bool
 ) -> None:
     assert not [*at_boot.file_problems("/etc" + before[0], ""), *at_boot.file_problems("/etc" + after[1], "")]
-    for new in (after, (after[0], before[1])):
+    for new in (after, (after[0], before[1]), (after[0], "")):
         written = texts.fill(text, *before, ask).decode()
         assert at_boot.switched(written, *new) == texts.fill(text, *new, ask).decode()
         assert at_boot.says(written) == before
@@ -385,6 +385,36 @@ def test_the_files_of_a_switched_service_are_set_again_and_loaded(host: Host, mo
     assert host.boot(policies=[OUT])["changed"] and Manager.asked == ["reread", "reload"]
     assert at_boot.says(unit.read_text()) == (str(host.keys), at_boot.POLICIES)
     assert not host.boot(policies=[OUT])["changed"] and not Manager.asked
+
+
+def test_a_service_that_was_told_to_load_no_policies_loads_them_again(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.keys.write_text(render([sa()]))
+    host.boot(policies=[OUT])
+    installed = host.tree()
+    unit = Path(Manager.path)
+    handed = []
+
+    @contextlib.contextmanager
+    def handed_over(record: loading.Record, before: str, after: str, dummy: object) -> t.Iterator[None]:
+        handed.append((record.of, before, after))
+        yield
+
+    monkeypatch.setattr(loading.Record, "handed_over", handed_over)
+    for held, asked in (([OUT], ["reread"]), ([], ["reread", "reload"])):
+        host.spd.policies = list(read_policies(held, "", []))
+        host.sadb.put(sa())
+        unit.write_text(at_boot.switched(unit.read_text(), str(host.keys), ""))
+        assert host.boot(state="query")["policies_file"] == "" and host.boot(check=True, policies=[OUT])["changed"]
+        handed.clear()
+        done = host.boot(policies=[OUT])
+        assert done["changed"] and done["files"] == [Manager.path] and Manager.asked == asked
+        assert host.tree() == installed
+        assert handed == [
+            ("SAs", str(host.keys), str(host.keys)),
+            ("policies", f"{host.keys} without policies", at_boot.POLICIES),
+        ]
 
 
 def test_a_run_after_one_that_was_killed_has_the_manager_read_the_service(

@@ -302,6 +302,7 @@ CASES: list[tuple[Fleet, set[str]]] = [
         {"service-failed", "no-sas", "drift-file-keystore"},
     ),
     (changed(part("service", file="/etc/other")), {"service-other-file"}),
+    (changed(remark("boots-without-policies", FILE, "2")), {"service-without-policies"}),
     (offset(), {"clock-offset"}),
     (changed(remark("swap", "/dev/sda2")), {"swap"}),
     (changed(remark("core", "kernel.core_pattern")), {"core-dumps"}),

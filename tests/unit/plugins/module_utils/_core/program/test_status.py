@@ -9,6 +9,7 @@ tests/kernel/test_command.py shows that of a real kernel.
 from __future__ import annotations
 
 import json
+import types
 import typing as t
 
 import pytest
@@ -24,7 +25,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import (
     SadbError,
 )
 from ansible_collections.ipsec.manual.plugins.module_utils._core.files.protected import FileStatus
-from ansible_collections.ipsec.manual.plugins.module_utils._core.program import command, status, status_text
+from ansible_collections.ipsec.manual.plugins.module_utils._core.program import command, policies, status, status_text
 from ansible_collections.ipsec.manual.plugins.module_utils._core.program.status import FileFacts, Status
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import (
     Counters,
@@ -34,7 +35,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import
     build,
     pack_address,
 )
-from ansible_collections.ipsec.manual.plugins.module_utils._core.spd import policy
+from ansible_collections.ipsec.manual.plugins.module_utils._core.spd import kernel, policy
 from ansible_collections.ipsec.manual.plugins.module_utils._core.specs import DEFAULT_PATH
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text.language import render
 from ansible_collections.ipsec.manual.tests.unit.plugins.memory import MemorySadb
@@ -210,6 +211,26 @@ def test_what_is_wrong_with_policies(facts: PolicyFacts, part: str) -> None:
     assert part in sentence
 
 
+def test_a_service_without_policies_is_shown_and_what_it_left_is_wrong(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spd = types.SimpleNamespace(dump=lambda: [policy.PolicyEntry(OUT, 8, 0, 0, True)])
+    monkeypatch.setattr(kernel, "Spd", lambda: spd)
+    monkeypatch.setattr(policies, "read_record", lambda path: [OUT] if path == f"{KEYS} without policies" else [])
+    host.keep(sa())
+    host.sadb.put(sa(), add_time=NOW)
+    host.sadb.name = "xfrm"
+    found = status.gather()
+    assert status.wrong(found) == [
+        "the service loads no policies any more, but the kernel has 1 policy of it, which a reload removes"
+    ]
+    assert "service   systemd: enabled, active; loads /etc/keys, and no policies\n" in status_text.screen(found)
+    spd.dump = list
+    assert not [text for text in status.wrong(status.gather()) if "service" in text]
+    host.service = host.service._replace(manager="smf")
+    assert "loads /etc/keys\n" in status_text.screen(status.gather())
+
+
 def test_a_missing_file_is_wrong_if_the_service_would_load_it() -> None:
     missing = FileFacts(FileStatus(KEYS, directory_exists=True, file_system="ext4"), 0, 0)
     assert status.wrong(WELL._replace(file=missing)) == [f"{KEYS} does not exist, but the service would load it"]
@@ -225,7 +246,7 @@ def test_the_screen_of_a_host_that_is_well() -> None:
         Entry(sa(0x1002, PEER, HERE), Counters(add_time=NOW - 12 * 86400)),
     )._replace(policies=PolicyFacts(2, (), (), (), ()))
     assert status_text.screen(found) == (
-        "service   systemd: enabled, active; loads /etc/keys\n"
+        "service   systemd: enabled, active; loads /etc/keys, and no policies\n"
         "file      /etc/keys: 2 SAs, mode 0600, owner root, as in the kernel\n"
         "SAs       2 with 1 peer\n"
         "peer      out in  age  least left\n"
