@@ -8,6 +8,7 @@ that nothing changes if the service could not load them. tests/e2e/test_boot.py 
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shlex
@@ -20,7 +21,7 @@ import pytest
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core import programs
 from ansible_collections.ipsec.manual.plugins.module_utils._core.audit import service
-from ansible_collections.ipsec.manual.plugins.module_utils._core.program import command, loading, policies
+from ansible_collections.ipsec.manual.plugins.module_utils._core.program import boot_file, command, loading, policies
 from ansible_collections.ipsec.manual.plugins.module_utils._module.boot import texts
 from ansible_collections.ipsec.manual.tests.kernel import witness
 from ansible_collections.ipsec.manual.tests.kernel.test_command import ADD as NEAR
@@ -275,6 +276,39 @@ def test_a_file_without_sas_loads_policies_alone(made: Service) -> None:
     assert not spis() and len(kept()) == 1
     status, output = made.switch(empty, "--no-policies")
     assert status == 0 and "no traffic is encrypted, unless something else has policies for it\n" in output
+
+
+def test_two_runs_do_not_meet(made: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    old, new = made.file("old", f"{NEAR}\n"), made.file("new", f"{FAR}\n")
+    made.install(old)
+    assert made.switch(old)[0] == 0
+    monkeypatch.setattr(boot_file, "_PATIENCE", 0.1)
+    with open(boot_file._LOCK, "rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        before = made.all()
+        status, output = made.switch(new)
+        assert status == 1 and "another run with it has not ended. Wait until it ends" in output
+        assert made.all() == before
+    assert made.switch(new)[0] == 0
+    assert stat.S_IMODE(os.stat(boot_file._LOCK).st_mode) == 0o600
+
+
+def test_a_drop_in_that_replaces_commands_is_named(made: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    made.install(made.file("old", f"{NEAR}\n"))
+    new, folder = made.file("new", f"{FAR}\n"), made.folder / "systemd/system/ipseckeys.service.d"
+    folder.mkdir(parents=True)
+    monkeypatch.setattr(service, "_FOLDERS", (str(made.folder / "systemd"),))
+    (folder / "a.conf").write_text("[Service]\nExecStartPre=/bin/true\nTimeoutSec=9\n")
+    (folder / "b.conf").write_text("[Service]\nExecStart=\nExecStart=/bin/true\n")
+    before = made.path.read_bytes()
+    status, output = made.switch(new)
+    if service.detect() == service.SYSTEMD:
+        assert status == 1 and f"{folder}/b.conf: this drop-in of systemd replaces commands" in output
+        assert made.path.read_bytes() == before
+        (folder / "b.conf").unlink()
+        assert made.switch(new)[0] == 0
+    else:
+        assert status == 0
 
 
 def test_a_service_without_policies_gets_some(made: Service) -> None:

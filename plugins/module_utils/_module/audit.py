@@ -77,7 +77,7 @@ def audit(module: Module) -> Result:
     at_boot = service.ServiceFacts("")
     with unread.noting("service at boot"):
         at_boot = service.look()
-        remarks += evidence.of_service(at_boot, spd, [entry.sa for entry in kernel.entries])
+        remarks += evidence.of_service(at_boot, service.overriding(), spd, [entry.sa for entry in kernel.entries])
     judged = kernel.backend == _HAS_POLICIES
     observed = evidence.Observed(
         kernel.entries, stored, facts.leaking if judged else (), facts.open if judged else (), reloaded

@@ -37,6 +37,7 @@ _REMARKS = {
     "level-use": "level-use",
     "policy-without-sa": "policy-without-sa",
     "boots-without-policies": "service-without-policies",
+    "drop-in": "service-overridden",
 }
 _OF_POLICIES = ("level-use", "policy-without-sa")
 

@@ -402,6 +402,12 @@ KINDS: t.Mapping[str, Kind] = {
         " reboot their traffic leaves unencrypted, unless something else adds them",
         "RFC 4301 section 4.4.1: the SPD decides what is protected; without a policy, traffic bypasses IPsec.",
     ),
+    "service-overridden": Kind(
+        BOOT,
+        MEDIUM,
+        "a drop-in of systemd replaces commands of the service, which may load something else: {place}",
+        "Solaris guide, creating SAs: the file is what survives a reboot.",
+    ),
     "file-newer": Kind(
         BOOT,
         MEDIUM,

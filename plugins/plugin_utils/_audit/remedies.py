@@ -306,6 +306,11 @@ REMEDIES: t.Mapping[str, Remedy] = {
         "have it load policies, too: boot_policies in the inventory are those that it loads",
         (_BOOT + " -e {boot_file}",),
     ),
+    "service-overridden": Remedy(
+        "look at the file, remove its lines ExecStart=, ExecReload= and ExecStop=, or the file, and then run: systemctl"
+        " daemon-reload",
+        ("cat -- {place}",),
+    ),
     "file-newer": Remedy(
         "give the host new keys, which are loaded and written to the file. The keys in the file may have been in use"
         " before, so do not load them",

@@ -137,10 +137,17 @@ def of_policies(facts: PolicyFacts) -> list[Remark]:
     ]
 
 
-def of_service(found: ServiceFacts, policies: t.Iterable[Policy], sas: t.Iterable[SecurityAssociation]) -> list[Remark]:
-    """Policies that guard SAs now, and that a service which loads SAs at boot does not load."""
+def of_service(
+    found: ServiceFacts, overriding: t.Iterable[str], policies: t.Iterable[Policy], sas: t.Iterable[SecurityAssociation]
+) -> list[Remark]:
+    """What of a service at boot is not as the kernel is now: policies that guard SAs, and that it does not load; and
+    drop-ins by which it may load something else.
+    """
     guards = guarding(policies, sas) if found.enabled and found.loads_sas_alone else []
-    return [Remark("boots-without-policies", found.file, str(len(guards)))] if guards else []
+    return [
+        *bounded(Remark("drop-in", path) for path in overriding),
+        *([Remark("boots-without-policies", found.file, str(len(guards)))] if guards else ()),
+    ]
 
 
 def owners(policies: t.Iterable[Policy]) -> dict[str, int]:

@@ -60,6 +60,11 @@ _SMF_STATES = {"online": ACTIVE, "degraded": ACTIVE, "maintenance": FAILED}
 _SMF_STATE = re.compile(r"^restarter/state \S+ (\S+)$", re.M)
 
 
+# Where systemd looks for additions to the service, the first first; of several with one name, it reads the first.
+_FOLDERS = ("/etc/systemd", "/run/systemd", "/usr/local/lib/systemd", "/usr/lib/systemd", "/lib/systemd")
+_REPLACING = re.compile(r"^[ \t]*Exec(?:Start|Reload|Stop)[ \t]*=", re.M)
+
+
 class ServiceFacts(t.NamedTuple):
     """The service. ``manager`` is the service manager of the host, empty if it is unknown; ``state``
     is one of the constants above, `UNKNOWN` if the manager cannot tell. ``file`` and
@@ -155,6 +160,23 @@ def look() -> ServiceFacts:
     with open(place.path, encoding="utf-8", errors="replace") as stream:
         file, policies_file = says(stream.read())
     return ServiceFacts(manager, True, place.enabled(), _state(manager), file, policies_file)
+
+
+def overriding() -> t.Iterator[str]:
+    """The drop-ins of systemd that replace commands of the service, so that these name what it loads."""
+    if serving() != SYSTEMD or not os.path.exists(PLACES[SYSTEMD].path):
+        return
+    found: dict[str, str] = {}
+    for folder in _FOLDERS:
+        # One for the service comes before one for all services.
+        for unit in (f"{NAME}.service", "service"):
+            for path in sorted(glob.glob(f"{folder}/system/{unit}.d/*.conf")):
+                found.setdefault(os.path.basename(path), path)
+    for path in found.values():
+        # One that cannot be read, or is a link to /dev/null, replaces nothing as far as can be seen.
+        with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="replace") as stream:
+            if _REPLACING.search(stream.read()):
+                yield path
 
 
 def says(text: str) -> tuple[str, str]:

@@ -9,6 +9,7 @@ next reload removes what these do not name."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import typing as t
@@ -25,6 +26,9 @@ _PLACE = "--boot-file"
 _INSTALL = "Install it where this command was installed from."
 _REREAD = "Run: systemctl daemon-reload"
 _TIMEOUT = 60  # seconds
+# Whoever has locked this file may read which files the service loads, and change that. It is empty.
+_LOCK = "/run/ipseckey/boot-file"
+_PATIENCE = 2 * _TIMEOUT
 # A start script is a program.
 _SCRIPT = protected.PUBLIC._replace(mode=0o755, refused=0o7022)
 
@@ -34,6 +38,11 @@ def switch(file: str, options: Options) -> int:
     exit status.
     """
     place = _place(file)
+    with _alone():
+        return _switch(place, file, options)
+
+
+def _switch(place: service.Place, file: str, options: Options) -> int:
     text = _text(place.path)
     before = service.says(text)
     policies_file = _policies_file(options, before[1])
@@ -91,6 +100,16 @@ def _say_what_follows(place: service.Place, before: tuple[str, str], after: tupl
         output.say(f"nothing was loaded. To load it now: {place.reload}")
 
 
+@contextlib.contextmanager
+def _alone() -> t.Iterator[None]:
+    """No other run with --boot-file is in this block: each goes by what it reads."""
+    protected.update(_LOCK, lambda old: old or b"")
+    with open(_LOCK, "rb") as held:
+        if not atomic.lock(held.fileno(), _PATIENCE):
+            raise IpsecError("another run with it has not ended", _PLACE, "Wait until it ends, then run again.")
+        yield
+
+
 def _place(file: str) -> service.Place:
     """Where this host has the service. Raises InputError if there is none that can be switched."""
     manager = service.serving()
@@ -108,6 +127,10 @@ def _text(path: str) -> str:
     text = protected.read(path, protection=_SCRIPT).decode("utf-8", "surrogateescape")
     if service.MANAGED not in text.splitlines() or not service.says(text)[0]:
         raise IpsecError("another program wrote this service", path, "Set its files there by hand.")
+    for drop_in in service.overriding():
+        message = "this drop-in of systemd replaces commands of the service, so it names what is loaded"
+        fix = "Remove its lines ExecStart=, ExecReload= and ExecStop=, or set the files there by hand."
+        raise IpsecError(message, drop_in, fix)
     return text
 
 

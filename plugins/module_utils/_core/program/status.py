@@ -49,8 +49,8 @@ class Status(t.NamedTuple):
     those of Linux. ``policies_pending`` is how many policies the service would change, None if it loads none, and none
     are left of those that it loaded before.
 
-    ``marked`` are the SAs for which the service at boot asked for a rotation. ``unseen`` are the
-    errors that tell what could not be seen."""
+    ``marked`` are the SAs for which the service at boot asked for a rotation. ``overriding`` are the drop-ins of
+    systemd that replace commands of the service. ``unseen`` are the errors that tell what could not be seen."""
 
     now: float
     service: ServiceFacts
@@ -63,6 +63,7 @@ class Status(t.NamedTuple):
     policies: PolicyFacts | None = None
     policies_pending: int | None = None
     marked: tuple[Entry, ...] = ()
+    overriding: tuple[str, ...] = ()
     unseen: tuple[IpsecError, ...] = ()
 
 
@@ -122,6 +123,7 @@ def gather(path: str = "", backend: str = AUTO) -> Status:
         if sadb.name == XFRM:
             policies, pending = look.at(_policies, service, entries, local) or (None, None)
             found = found._replace(policies=policies, policies_pending=pending)
+    found = found._replace(overriding=tuple(look.at(lambda: list(audit_service.overriding())) or ()))
     return found._replace(unseen=tuple(look.errors.values()))
 
 
@@ -194,6 +196,8 @@ def _wrong_at_boot(status: Status) -> t.Iterator[str]:
         yield "the service is not active, although there is a file to load"
     if not service.enabled and service.manager != audit_service.SMF:
         yield "the service is not enabled, so nothing is loaded at boot"
+    for path in status.overriding:
+        yield f"{path} replaces commands of the service, so it may load something else"
 
 
 def _wrong_with_file(status: Status) -> t.Iterator[str]:

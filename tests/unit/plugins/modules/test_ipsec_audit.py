@@ -153,7 +153,9 @@ def test_hostile_names_pass_as_text(world: World, monkeypatch: pytest.MonkeyPatc
     assert result["remarks"][0]["place"].endswith("\\xff")
 
 
-def test_policies_that_the_service_does_not_load_are_a_remark(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_policies_that_the_service_does_not_load_and_drop_ins_are_remarks(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     selector = {"source": "192.0.2.1", "destination": "192.0.2.2"}
     world.sadb.put(OUT, IN)
     assert world.run("ipsec_audit")["remarks"] == [], "nothing guards them now either"
@@ -162,9 +164,11 @@ def test_policies_that_the_service_does_not_load_are_a_remark(world: World, monk
     expected = {"what": "boots-without-policies", "place": PATH, "detail": "1"}
     assert world.run("ipsec_audit")["remarks"] == [expected]
     facts = service.ServiceFacts("systemd", True, True, "active", PATH, "/etc/ipsecpolicies.json")
+    monkeypatch.setattr(service, "overriding", lambda: ["/etc/systemd/system/ipseckeys.service.d/a.conf"])
     for found in (facts, facts._replace(enabled=False, policies_file=""), service.ServiceFacts("systemd")):
         monkeypatch.setattr(service, "look", lambda found=found: found)
-        assert world.run("ipsec_audit")["remarks"] == []
+        (row_of_drop_in,) = world.run("ipsec_audit")["remarks"]
+        assert row_of_drop_in["what"] == "drop-in" and row_of_drop_in["place"].endswith("a.conf")
 
 
 def test_a_service_that_cannot_be_read_does_not_stop_the_audit(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

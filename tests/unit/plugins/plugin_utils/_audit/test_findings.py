@@ -303,6 +303,7 @@ CASES: list[tuple[Fleet, set[str]]] = [
     ),
     (changed(part("service", file="/etc/other")), {"service-other-file"}),
     (changed(remark("boots-without-policies", FILE, "2")), {"service-without-policies"}),
+    (changed(remark("drop-in", "/etc/systemd/system/ipseckeys.service.d/a.conf")), {"service-overridden"}),
     (offset(), {"clock-offset"}),
     (changed(remark("swap", "/dev/sda2")), {"swap"}),
     (changed(remark("core", "kernel.core_pattern")), {"core-dumps"}),

@@ -231,6 +231,12 @@ def test_a_service_without_policies_is_shown_and_what_it_left_is_wrong(
     assert "loads /etc/keys\n" in status_text.screen(status.gather())
 
 
+def test_a_drop_in_that_replaces_commands_is_wrong() -> None:
+    path = "/etc/systemd/system/ipseckeys.service.d/a.conf"
+    (sentence,) = status.wrong(WELL._replace(overriding=(path,)))
+    assert sentence == f"{path} replaces commands of the service, so it may load something else"
+
+
 def test_a_missing_file_is_wrong_if_the_service_would_load_it() -> None:
     missing = FileFacts(FileStatus(KEYS, directory_exists=True, file_system="ext4"), 0, 0)
     assert status.wrong(WELL._replace(file=missing)) == [f"{KEYS} does not exist, but the service would load it"]
