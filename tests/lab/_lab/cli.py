@@ -45,6 +45,32 @@ def kernel_name(text: str) -> str:
     return text
 
 
+def add_common(
+    command: argparse.ArgumentParser, *, named: bool = True, boots: bool = False, timed: bool = False
+) -> None:
+    """Options of all commands that are about one lab, that boot a kernel, or that run something."""
+    if named:
+        command.add_argument("--name", default="default", help="which lab (default: %(default)s)")
+    if boots:
+        text = (
+            "this machine's, the newest User-Mode Linux, one of `lab kernels`, or (default) this machine's if it"
+            " has ESP, else the newest"
+        )
+        command.add_argument(
+            "--kernel", type=kernel_name, default="auto", metavar="host|uml|uml-VERSION|auto", help=text
+        )
+        command.add_argument(
+            "--memory", type=int, default=2048, metavar="MIB", help="of User-Mode Linux (default: %(default)s)"
+        )
+        command.add_argument(
+            "--without", type=modules, default=(), metavar="MODULE,...", help="kernel modules that shall be missing"
+        )
+    if timed:
+        command.add_argument(
+            "--timeout", type=float, metavar="SECONDS", help="end the command after that time, with exit status 124"
+        )
+
+
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="lab",
@@ -53,30 +79,9 @@ def parser() -> argparse.ArgumentParser:
     )
     commands = top.add_subparsers(dest="action", required=True, metavar="COMMAND")
 
-    def add(
-        name: str, text: str, *, named: bool = True, boots: bool = False, timed: bool = False
-    ) -> argparse.ArgumentParser:
+    def add(name: str, text: str, **kinds: bool) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
-        if named:
-            command.add_argument("--name", default="default", help="which lab (default: %(default)s)")
-        if boots:
-            text = (
-                "this machine's, the newest User-Mode Linux, one of `lab kernels`, or (default) this machine's if it"
-                " has ESP, else the newest"
-            )
-            command.add_argument(
-                "--kernel", type=kernel_name, default="auto", metavar="host|uml|uml-VERSION|auto", help=text
-            )
-            command.add_argument(
-                "--memory", type=int, default=2048, metavar="MIB", help="of User-Mode Linux (default: %(default)s)"
-            )
-            command.add_argument(
-                "--without", type=modules, default=(), metavar="MODULE,...", help="kernel modules that shall be missing"
-            )
-        if timed:
-            command.add_argument(
-                "--timeout", type=float, metavar="SECONDS", help="end the command after that time, with exit status 124"
-            )
+        add_common(command, **kinds)
         return command
 
     command = add("up", "start a lab", boots=True)

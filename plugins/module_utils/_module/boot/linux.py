@@ -103,15 +103,7 @@ def install(module: Module, service: Service, deadline: Deadline) -> Result:
     diff = _diff(missing, superfluous)
     if not module.check_mode:
         with _restoring(module, service, [*missing, *superfluous]), _handing_over(before, after):
-            for row in missing:
-                deadline.check()
-                program.install(module, row)
-            if behind or service.path in [row.path for row in missing]:
-                service.reread()
-            deadline.check()
-            # Last, so that a service that starts in the meantime finds every file that it names.
-            for row in superfluous:
-                os.unlink(row.path)
+            _exchange(module, service, missing, superfluous, deadline)
             if enabling:
                 service.do("enable")
         if outdated or starting:
@@ -130,6 +122,21 @@ def install(module: Module, service: Service, deadline: Deadline) -> Result:
     if module._diff:
         result["diff"] = diff
     return result
+
+
+def _exchange(
+    module: Module, service: Service, missing: t.Sequence[File], superfluous: t.Sequence[File], deadline: Deadline
+) -> None:
+    """Install and remove files, and have the service manager read what changed."""
+    for row in missing:
+        deadline.check()
+        program.install(module, row)
+    if service.behind() or service.path in [row.path for row in missing]:
+        service.reread()
+    deadline.check()
+    # Last, so that a service that starts in the meantime finds every file that it names.
+    for row in superfluous:
+        os.unlink(row.path)
 
 
 def _require_running(service: Service) -> None:

@@ -84,10 +84,11 @@ def finding(identity: str, severity: str, what: str, **fields: t.Any) -> Row:
     }
 
 
-def ordinary() -> Row:
-    """Two sites and their branches, with something of everything."""
-    old = "backbone: enigma - partym"
-    hosts = [
+_OLD = "backbone: enigma - partym"
+
+
+def _hosts() -> list[Row]:
+    return [
         host("enigma", "high", counters={**_COUNTERS, "XfrmInNoStates": 1204, "XfrmInStateSeqError": 3}),
         host("partym", "high", clock_offset=-4.7, service="failed"),
         *(host(f"branch-{number:02}") for number in range(1, 9)),
@@ -106,7 +107,10 @@ def ordinary() -> Row:
             counters={},
         ),
     ]
-    pairs = [
+
+
+def _pairs() -> list[Row]:
+    return [
         pair("backbone", "enigma", "partym", "high", age=113 * DAY, due=["age"], agreement="differs"),
         *(pair("branches", "enigma", f"branch-{number:02}") for number in range(1, 9)),
         pair(
@@ -120,14 +124,17 @@ def ordinary() -> Row:
         pair("branches", "enigma", "branch-10", "medium", budgets=[], age_limit=None),
         pair("branches", "enigma", "branch-11", age=None, budgets=[], generation=0, agreement="unknown"),
     ]
-    findings = [
-        finding("keys_age", "high", "The keys are 113 days old, and the limit is 90 days.", pair=old, new=True),
+
+
+def _findings() -> list[Row]:
+    return [
+        finding("keys_age", "high", "The keys are 113 days old, and the limit is 90 days.", pair=_OLD, new=True),
         finding(
             "drift",
             "high",
             "The kernel holds generation 6, the keystore generation 7.",
             host="partym",
-            pair=old,
+            pair=_OLD,
             why="Peers with different generations drop each other's packets.",
         ),
         finding(
@@ -154,11 +161,15 @@ def ordinary() -> Row:
             for n in range(1, 4)
         ),
     ]
+
+
+def ordinary() -> Row:
+    """Two sites and their branches, with something of everything."""
     gone = [
         finding("file_mode", "high", "The protected file has mode 0644.", host="enigma", fix="close it"),
         finding("keys_age", "medium", "The keys are 92 days old.", pair="branches: enigma - branch-02"),
     ]
-    return report(hosts, pairs, findings, gone)
+    return report(_hosts(), _pairs(), _findings(), gone)
 
 
 def report(hosts: list[Row], pairs: list[Row], findings: list[Row], gone: t.Sequence[Row] = ()) -> Row:

@@ -53,6 +53,17 @@ runs = settings(
 START = 1_800_000_000.0
 
 
+OWN = {
+    "file": "/etc/ipseckeys",
+    "backend": "auto",
+    "timeout": 60,
+    "policies": True,
+    "policy_priority": 1000,
+    "boot": True,
+    "boot_policies": [],
+}
+
+
 def state(left_behind: bool, probe: bool, delay: float, strategy: str = "overlap") -> Result:
     """What a run has decided before it asks: connection ab is new, bc is taken up from a run that
     had begun to switch.
@@ -81,15 +92,6 @@ def state(left_behind: bool, probe: bool, delay: float, strategy: str = "overlap
         for host in HOSTS
     }
     held = {f"{pair}#0,,0": digest for pair, digest in DIGESTS.items()}
-    own = {
-        "file": "/etc/ipseckeys",
-        "backend": "auto",
-        "timeout": 60,
-        "policies": True,
-        "policy_priority": 1000,
-        "boot": True,
-        "boot_policies": [],
-    }
     return {
         "wide": {
             "when": "asked",
@@ -101,7 +103,7 @@ def state(left_behind: bool, probe: bool, delay: float, strategy: str = "overlap
             "probe": probe,
             "probe_count": 3,
         },
-        "own": {host: {**own, "boot_options": {"service_manager": "auto"}} for host in HOSTS},
+        "own": {host: {**OWN, "boot_options": {"service_manager": "auto"}} for host in HOSTS},
         "digest_key": "00",
         "switching": False,
         "begun": ["bc"],

@@ -73,15 +73,21 @@ def possible(extra, lifetimes):
 
 
 @st.composite
-def associations(draw, target="linux"):
-    """Any valid SA that can be written for the target."""
-    linux = target == "linux"
-    protocol = draw(st.sampled_from(["esp", "ah"]))
+def algorithms(draw, protocol, linux):
+    """A cipher and an integrity algorithm of an SA, None for none."""
     ciphers = [row for row in KEYED_ENCRYPTION if linux or row.number is not None]
     hashes = [row for row in AUTHENTICATIONS if linux or row.number is not None]
     cipher = draw(st.sampled_from([None, *ciphers])) if protocol == "esp" else None
     wants_hash = cipher is None or (not cipher.combined and draw(st.booleans()))
-    integrity = draw(st.sampled_from(hashes)) if wants_hash else None
+    return cipher, draw(st.sampled_from(hashes)) if wants_hash else None
+
+
+@st.composite
+def associations(draw, target="linux"):
+    """Any valid SA that can be written for the target."""
+    linux = target == "linux"
+    protocol = draw(st.sampled_from(["esp", "ah"]))
+    cipher, integrity = draw(algorithms(protocol, linux))
     protecting = integrity or (cipher if cipher is not None and cipher.combined else None)
     width = draw(st.sampled_from([4, 16]))
     tunnel = draw(st.booleans())
