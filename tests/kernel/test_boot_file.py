@@ -305,7 +305,14 @@ def test_a_drop_in_that_replaces_commands_is_named(made: Service, monkeypatch: p
     if service.detect() == service.SYSTEMD:
         assert status == 1 and f"{folder}/b.conf: this drop-in of systemd replaces commands" in output
         assert made.path.read_bytes() == before
-        (folder / "b.conf").unlink()
+        # One for all services hides none for the service, although its folder comes first.
+        first = made.folder / "first/system/service.d"
+        first.mkdir(parents=True)
+        (first / "b.conf").write_text("")
+        monkeypatch.setattr(service, "_FOLDERS", (str(made.folder / "first"), str(made.folder / "systemd")))
+        assert f"{folder}/b.conf: this drop-in" in made.switch(new)[1]
+        (first.parent / folder.name).mkdir()
+        (first.parent / folder.name / "b.conf").symlink_to("/dev/null")
         assert made.switch(new)[0] == 0
     else:
         assert status == 0

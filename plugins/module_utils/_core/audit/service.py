@@ -167,9 +167,9 @@ def overriding() -> t.Iterator[str]:
     if serving() != SYSTEMD or not os.path.exists(PLACES[SYSTEMD].path):
         return
     found: dict[str, str] = {}
-    for folder in _FOLDERS:
-        # One for the service comes before one for all services.
-        for unit in (f"{NAME}.service", "service"):
+    # One for the service comes before one for all services, in whatever folder.
+    for unit in (f"{NAME}.service", "service"):
+        for folder in _FOLDERS:
             for path in sorted(glob.glob(f"{folder}/system/{unit}.d/*.conf")):
                 found.setdefault(os.path.basename(path), path)
     for path in found.values():
