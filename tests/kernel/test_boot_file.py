@@ -278,6 +278,27 @@ def test_a_file_without_sas_loads_policies_alone(made: Service) -> None:
     assert status == 0 and "no traffic is encrypted, unless something else has policies for it\n" in output
 
 
+def test_a_list_saved_after_a_flush_is_a_file_without_sas(made: Service) -> None:
+    first, empty = made.policies("first", OUT), str(made.folder / "empty")
+    made.install(made.file("old", f"{NEAR}\n"), first)
+    assert made.run("flush")[0] == 0 == made.run("-s", empty)[0]
+    assert made.switch(empty)[0] == 0
+    made.reload(empty, first)
+    assert not spis() and len(kept()) == 1
+
+
+def test_a_reload_without_policies_takes_one_that_replaced_its_own(made: Service) -> None:
+    """The kernel has one policy for the same packets, and the record tells it by these."""
+    old, first = made.file("old", f"{NEAR}\n"), made.policies("first", OUT)
+    made.install(old, first)
+    assert made.switch(old, "--no-policies")[0] == 0
+    template = {**OUT["templates"][0], "reqid": 77}
+    assert made.run("--policies", made.policies("others", {**OUT, "templates": [template]}))[0] == 0
+    assert kept() == {"dir out priority 0 reqid 77"}
+    made.reload(old)
+    assert not kept()
+
+
 def test_two_runs_do_not_meet(made: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     old, new = made.file("old", f"{NEAR}\n"), made.file("new", f"{FAR}\n")
     made.install(old)
@@ -341,6 +362,7 @@ def test_a_service_without_policies_gets_some(made: Service) -> None:
         ("new --policies loose", "the file has mode 0666, not 0644"),
         ("new --policies new", "is not JSON"),
         ("new --policies /home/policies", "does not exist, or is hidden from the service"),
+        ("new --policies owned", "owned: the file belongs to user 65534, not to root"),
         ("uncovered", "no policy uses 1 SAs"),
         # The present policy stays as long as it guards the SA, but would be gone after a reboot.
         ("old --policies elsewhere", "no policy uses 1 SAs"),
@@ -363,6 +385,7 @@ def test_what_the_service_could_not_load_changes_nothing(made: Service, words: s
     made.file("none", "[]", 0o644)
     made.file("empty", "")
     made.policies("elsewhere", TO_FAR)
+    os.chown(made.policies("owned", OUT), 65534, 0)
     made.file("unreadable", f"{NEAR}\n", 0o200)
     (made.folder / "closed").mkdir()
     made.file("closed/new", f"{NEAR}\n")

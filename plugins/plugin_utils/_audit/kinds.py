@@ -398,8 +398,8 @@ KINDS: t.Mapping[str, Kind] = {
     "service-without-policies": Kind(
         BOOT,
         MEDIUM,
-        "the service loads {place} and no policies, although {detail} policies of the kernel guard SAs now: after a"
-        " reboot their traffic leaves unencrypted, unless something else adds them",
+        "the service loads {place} and no policies, although policies of the kernel guard SAs now (number: {detail}):"
+        " after a reboot the traffic of these SAs leaves unencrypted, unless something else adds the policies",
         "RFC 4301 section 4.4.1: the SPD decides what is protected; without a policy, traffic bypasses IPsec.",
     ),
     "service-overridden": Kind(
