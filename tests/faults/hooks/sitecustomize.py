@@ -16,7 +16,7 @@ import time
 
 SKEW, HOLD, HELD = "/root/skew", "/root/hold.amid", "/root/held"
 EFFECTS = ("os.rename", "os.remove", "socket.bind")
-SOCKET, NETLINK_XFRM = "socket.__new__", (socket.AF_NETLINK, 6)
+SOCKET, NETLINK_XFRM = "socket.__new__", 6
 _effects: "list[str]" = []
 _named = ""
 
@@ -29,11 +29,12 @@ def _shift() -> None:
 
 
 def _wait(event: str, words: "tuple[object, ...]") -> None:
-    if not _named and event in EFFECTS:
+    asks_kernel = event == SOCKET and words[1] == socket.AF_NETLINK
+    if not _named and (asks_kernel or event in EFFECTS):
         _effects.append(event)
     elif _named and event == "os.rename" and os.path.basename(str(words[1])) == _named:
         _effects[:] = [event]
-    elif _named and event == SOCKET and _effects and (words[1], words[3]) == NETLINK_XFRM:
+    elif _named and asks_kernel and _effects and words[3] == NETLINK_XFRM:
         _effects.append(event)
     else:
         return
