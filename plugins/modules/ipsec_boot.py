@@ -126,7 +126,7 @@ options:
         has it lets the traffic of these SAs leave unencrypted, unless something else has policies for it. To have the
         service load policies again needs V(boot_file).
       - V(save) is C(-s) with the absolute path of any file. Whoever has it can see no key, but can replace any file of
-        the host, and so make it unusable.
+        root that has mode 0600, and add files, and so make the host unusable.
       - V(prompt) is C(ipseckey) without arguments, and the only one that can C(add) single SAs. It can also save to
         any file, with all that this means.
       - V(service) is the right to start, stop, restart, reload, enable and disable the service C(ipseckeys),
