@@ -12,12 +12,13 @@ _ipseckey() {
         save status update update-pair"
     local options="
         -f -c --text-only -s --apply --compare --remove --policies --boot-file --no-policies
-        --show-policies --delete-policy --flush-policies --rotation-due -n -p -v --json --show-keys
-        --allow-static-counter-mode --allow-reserved-spi --allow-shared-key --allow-unsafe-file
-        --allow-network-file --allow-clear-text-login --man --completion --help"
+        --show-policies --save-policies --delete-policy --flush-policies --rotation-due -n -p -v
+        --json --show-keys --allow-static-counter-mode --allow-reserved-spi --allow-shared-key
+        --allow-unsafe-file --allow-network-file --allow-clear-text-login --man --completion --help"
     COMPREPLY=()
     case $before in
-        -f | -c | -s | --apply | --compare | --remove | --policies | --boot-file | --delete-policy | --rotation-due)
+        -f | -c | -s | --apply | --compare | --remove | --policies | --boot-file | \
+                --save-policies | --delete-policy | --rotation-due)
             mapfile -t COMPREPLY < <(compgen -f -- "$current")
             return
             ;;
@@ -25,7 +26,8 @@ _ipseckey() {
     for ((at = 1; at < COMP_CWORD; at++)); do
         word=${COMP_WORDS[at]}
         case $word in
-            -f | -c | -s | --apply | --compare | --remove | --policies | --boot-file | --delete-policy | --rotation-due)
+            -f | -c | -s | --apply | --compare | --remove | --policies | --boot-file | \
+                --save-policies | --delete-policy | --rotation-due)
                 at=$((at + 1))
                 continue
                 ;;

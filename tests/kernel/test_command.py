@@ -596,6 +596,38 @@ def test_a_policy_that_only_another_program_can_express_is_not_deleted(ipseckey:
     assert len(witness.policies()) == 1
 
 
+def test_policies_are_saved_to_a_new_file_that_can_be_loaded(ipseckey: Command) -> None:
+    """Those of a file of somebody else, too: the saved one belongs to root."""
+    theirs, saved = policy_file(ipseckey, BUNDLE, BACK), str(ipseckey.folder / "saved")
+    os.chown(theirs, 65534, 65534)
+    assert "belongs to user 65534, not to root" in ipseckey.bad("--policies", theirs)
+    ipseckey.good("--policies", theirs, "--allow-unsafe-file")
+    before = witness.policies()
+    ipseckey.good("--save-policies", saved)
+    assert (os.stat(saved).st_uid, stat.S_IMODE(os.stat(saved).st_mode)) == (0, 0o600)
+    assert "the file exists, and policies are saved to a new one only" in ipseckey.bad("--save-policies", saved)
+    ipseckey.good("--flush-policies")
+    ipseckey.good("--policies", saved)
+    assert witness.policies() == before
+    witness.run("ip", "xfrm", "policy", "add", *FOREIGN[:4], "dev", "lo", *FOREIGN[4:])
+    answer = ipseckey("--save-policies", f"{saved}2")
+    assert answer.status == 1 and "properties that a file cannot express, so it was not saved" in answer.err
+    assert len(json.loads((ipseckey.folder / "saved2").read_text())) == 2
+
+
+def test_nothing_is_saved_through_a_link_or_in_the_place_of_a_file_for_all(ipseckey: Command) -> None:
+    target = ipseckey.folder / "target"
+    target.write_text("kept\n")
+    target.chmod(0o644)
+    (ipseckey.folder / "link").symlink_to(target)
+    (ipseckey.folder / "dangling").symlink_to("nothing")
+    assert "the file has mode 0644, not 0600" in ipseckey.bad("-s", str(target))
+    for name in ("link", "dangling"):
+        assert "the file is a symbolic link" in ipseckey.bad("-s", str(ipseckey.folder / name))
+        assert "the file exists" in ipseckey.bad("--save-policies", str(ipseckey.folder / name))
+    assert target.read_text() == "kept\n"
+
+
 def test_all_policies_are_flushed(ipseckey: Command) -> None:
     witness.run("ip", "xfrm", "policy", "add", *FOREIGN)
     ipseckey.good("--apply", ipseckey.file(f"{ADD}\n"), "--policies", policy_file(ipseckey, OUT))

@@ -55,12 +55,17 @@ def bash_script() -> str:
     values = ", ".join(sorted(word for row in KEYWORDS if row.values for word in (row.name, *row.synonyms)))
     return _BASH.format(
         options="\n        ".join(wrapped(" ".join(row.name for row in OPTIONS), 92)),
-        files=" | ".join(row.name for row in OPTIONS if row.value),
+        files=_alternatives(", ".join(row.name for row in OPTIONS if row.value)),
         commands=" ".join(sorted(word for word, row in COMMAND_BY_WORD.items() if LINE in row.places)),
         topics="\n        ".join(wrapped(" ".join(sorted((*COMMAND_BY_WORD, "attr"))), 92)),
         cases="\n".join(cases),
-        values=" \\\n                ".join(wrapped(values, 80)).replace(",", " |"),
+        values=_alternatives(values),
     )
+
+
+def _alternatives(words: str) -> str:
+    """Words with commas between them, as a pattern of the shell, whose lines are not too long."""
+    return " \\\n                ".join(wrapped(words, 80)).replace(",", " |")
 
 
 _BASH = """\

@@ -61,6 +61,11 @@ OPTIONS: tuple[Option, ...] = (
         " unencrypted after the next boot, unless something else has policies for it",
     ),
     Option("--show-policies", "print the policies of the SPD, each with its number"),
+    Option(
+        "--save-policies",
+        "save all policies of the SPD to FILE, which must not exist yet, mode 0600, as --policies reads them",
+        "FILE",
+    ),
     Option("--delete-policy", "delete the policy of this number", "NUMBER"),
     Option("--flush-policies", "delete all policies, whoever added them"),
     Option(
@@ -111,6 +116,7 @@ class Options(t.NamedTuple):
     boot_file: str = ""
     no_policies: bool = False
     show_policies: bool = False
+    save_policies: str = ""
     delete_policy: str = ""
     flush_policies: bool = False
     rotation_due: str = ""
@@ -170,7 +176,7 @@ PROMPT_WORDS = {
 }
 _LETTERS = {"-f": "file", "-c": "check", "-s": "save", "-n": "numeric", "-p": "crossed", "-v": "verbose"}
 _LONG = {row.name: row for row in OPTIONS if row.name.startswith("--")}
-_OF_POLICIES = ("show_policies", "delete_policy", "flush_policies")
+_OF_POLICIES = ("show_policies", "save_policies", "delete_policy", "flush_policies")
 _ACCEPTING = (*ANYTHING, "allow_unsafe_file", "allow_network_file")
 _WITH_POLICIES = ("apply", "compare", "remove", "boot_file")
 _TASKS = ("file", "check", "save", *_WITH_POLICIES, *_OF_POLICIES, "words")
@@ -197,8 +203,8 @@ def read_options(arguments: t.Sequence[str]) -> Options:
     options = Options(words=tuple(words), **given)
     if sum(bool(getattr(options, task)) for task in _TASKS) > 1:
         raise _wrong(
-            "only one of -f, -c, -s, --apply, --compare, --remove, --boot-file, --show-policies, --delete-policy,"
-            " --flush-policies and a command can be given",
+            "only one of -f, -c, -s, --apply, --compare, --remove, --boot-file, --show-policies, --save-policies,"
+            " --delete-policy, --flush-policies and a command can be given",
             f"Usage: {USAGE}",
         )
     if options.policies and any(getattr(options, task) for task in _TASKS if task not in _WITH_POLICIES):

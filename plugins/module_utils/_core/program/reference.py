@@ -53,8 +53,9 @@ SECTIONS = {
         "ipsec.manual.ipsec_policy. Policies that the file named when it was last loaded, which "
         "/run/ipseckey/policies records, and no longer names are removed; without a file of SAs, those that guard an "
         "SA of the kernel stay, with a warning. --show-policies prints all policies but those of sockets, and with "
-        "--json the fields of such a file and the number of each. --flush-policies and --delete-policy remove policies "
-        "of other programs, too, and warn if the traffic of SAs may leave in the clear then."
+        "--json the fields of such a file and the number of each. --save-policies writes such a file, which must not "
+        "exist yet, so that --policies or --boot-file can name it. --flush-policies and --delete-policy remove "
+        "policies of other programs, too, and warn if the traffic of SAs may leave in the clear then."
     ),
     "The service": (
         "--boot-file changes which FILE the service at boot loads, if the Ansible module ipsec.manual.ipsec_boot "

@@ -2,14 +2,14 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The options about the SPD alone: show policies, load a file of them, delete one, and flush all."""
+"""The options about the SPD alone: show or save policies, load a file of them, delete one, and flush all."""
 
 from __future__ import annotations
 
 import os
 import typing as t
 
-from ..errors import InputError
+from ..errors import InputError, IpsecError
 from ..files import protected
 from ..sadb import open_sadb
 from ..sadb.base import Sadb
@@ -26,6 +26,8 @@ def carry_out(options: Options) -> int:
     sadb = require_policies(open_sadb())
     if options.show_policies:
         return _show(options)
+    if options.save_policies:
+        return _save(os.path.abspath(options.save_policies))
     if options.flush_policies:
         return _flush(options)
     if options.delete_policy:
@@ -57,6 +59,33 @@ def _show(options: Options) -> int:
     else:
         output.write("".join(f"{entry.number:>10}  {_line(entry.policy)}\n" for entry in entries))
     return 0
+
+
+def _save(path: str) -> int:
+    """Write the policies, as far as a file can express them; 1 if it cannot for all. Never in the place of another
+    file: whoever may do this could otherwise replace any.
+    """
+    from ..spd.kernel import Spd
+    from ..spd.policy import label
+    from ..spd.text import parse, render
+
+    if os.path.lexists(path):
+        raise InputError("the file exists, and policies are saved to a new one only", path, "Name another file.")
+    # The kernel lists the last one first, while of several for a packet, the first one decides.
+    entries = Spd().dump()[::-1]
+    others = [entry.policy for entry in entries if entry.policy.extra or not entry.complete]
+    text = render(entry.policy for entry in entries if entry.policy not in others).encode("ascii")
+    parse(text, path)  # what could not be loaded is not saved
+    protected.write(path, text)
+    for policy in others:
+        output.complain(
+            IpsecError(
+                "the policy has properties that a file cannot express, so it was not saved",
+                label(policy),
+                "Have the program that added it load it.",
+            )
+        )
+    return 1 if others else 0
 
 
 def _line(policy: Policy) -> str:
