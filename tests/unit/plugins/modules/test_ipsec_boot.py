@@ -356,7 +356,23 @@ def test_a_switched_service_is_the_one_written_for_the_new_files(
         assert at_boot.says(written) == before
 
 
-def test_the_files_of_a_switched_service_are_set_again_and_loaded(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(name="handed")
+def record_what_is_handed_over(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, str]]:
+    """What counts from then on as loaded from another file: of which record, from which file, and to which."""
+    handed: list[tuple[str, str, str]] = []
+
+    @contextlib.contextmanager
+    def handed_over(record: loading.Record, before: str, after: str, dummy: object) -> t.Iterator[None]:
+        handed.append((record.of, before, after))
+        yield
+
+    monkeypatch.setattr(loading.Record, "handed_over", handed_over)
+    return handed
+
+
+def test_the_files_of_a_switched_service_are_set_again_and_loaded(
+    host: Host, handed: list[t.Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The kernel holds what the service loaded from other files meanwhile."""
     left = sa(0x1009, destination="192.0.2.9")
     host.keys.write_text(render([sa()]))
@@ -366,14 +382,7 @@ def test_the_files_of_a_switched_service_are_set_again_and_loaded(host: Host, mo
     unit.write_text(at_boot.switched(unit.read_text(), "/etc/other", others))
     host.sadb.apply([Operation(ADD, new, None) for new in (sa(), left)])
     host.spd.policies = list(read_policies([OUT], "", []))
-    handed = []
-
-    @contextlib.contextmanager
-    def handed_over(record: loading.Record, before: str, after: str, dummy: object) -> t.Iterator[None]:
-        handed.append((record.of, before, after))
-        yield
-
-    monkeypatch.setattr(loading.Record, "handed_over", handed_over)
+    handed.clear()
     monkeypatch.setattr(
         loading.Record, "read", lambda record, *files: [left] if record.of == "SAs" and "/etc/other" in files else []
     )
@@ -387,21 +396,11 @@ def test_the_files_of_a_switched_service_are_set_again_and_loaded(host: Host, mo
     assert not host.boot(policies=[OUT])["changed"] and not Manager.asked
 
 
-def test_a_service_that_was_told_to_load_no_policies_loads_them_again(
-    host: Host, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_service_that_was_told_to_load_no_policies_loads_them_again(host: Host, handed: list[t.Any]) -> None:
     host.keys.write_text(render([sa()]))
     host.boot(policies=[OUT])
     installed = host.tree()
     unit = Path(Manager.path)
-    handed = []
-
-    @contextlib.contextmanager
-    def handed_over(record: loading.Record, before: str, after: str, dummy: object) -> t.Iterator[None]:
-        handed.append((record.of, before, after))
-        yield
-
-    monkeypatch.setattr(loading.Record, "handed_over", handed_over)
     for held, asked in (([OUT], ["reread"]), ([], ["reread", "reload"])):
         host.spd.policies = list(read_policies(held, "", []))
         host.sadb.put(sa())
