@@ -25,7 +25,13 @@ from ansible.errors import AnsibleConnectionFailure
 from ansible_collections.ipsec.manual.plugins.action.ipsec_keystore import ActionModule as KeystoreAction
 from ansible_collections.ipsec.manual.plugins.action.ipsec_keystore import run_of
 from ansible_collections.ipsec.manual.plugins.module_utils._core.audit.service import file_problems
-from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, IpsecError, raise_all
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import (
+    InputError,
+    IpsecError,
+    Problems,
+    raise_all,
+    raise_also,
+)
 from ansible_collections.ipsec.manual.plugins.module_utils._core.files import atomic
 from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.text import read_policies
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
@@ -276,7 +282,11 @@ class ActionModule(HostAction):
         """Read the inputs of the run, and check everything that can be checked without asking a host."""
         inputs = Inputs(self, self._vars)
         hosts = sorted(map(str, self._vars.get("ansible_play_hosts", ())))
-        wide, own = read_inputs(inputs, hosts)
+        try:
+            wide, own = read_inputs(inputs, hosts)
+        except IpsecError as exc:
+            raise_also(exc, _wrong_connections(inputs, hosts[0]))
+            raise
         variables: dict[str, dict[str, t.Any]] = {}
         groups: dict[str, t.Any] = {}
 
@@ -654,6 +664,21 @@ def _worded(answer: Result, module: str, role: str) -> Result:
     if "warnings" in answer:
         told["warnings"] = [reworded(text) for text in answer["warnings"]]
     return {**answer, **told}
+
+
+def _wrong_connections(inputs: Inputs, host: str) -> list[IpsecError]:
+    """What is wrong with the connections beside the settings, without what a wrong setting may have caused."""
+    try:
+        raw = inputs.get(host, "rotate_connections", [])
+    except IpsecError:  # it is among the settings
+        return []
+    try:
+        inputs.connections(raw, place=inputs.place_of_connections(host, "rotate_connections"))
+    except Problems as exc:
+        return [*exc.problems]
+    except IpsecError as exc:
+        return [exc]
+    return []
 
 
 def _boot_problems(own: t.Mapping[str, t.Mapping[str, t.Any]]) -> list[IpsecError]:

@@ -108,6 +108,26 @@ def test_a_misspelt_variable_is_refused_with_the_nearest_name(
     assert part in " ".join(refused(tmp_path, role, *options, ipsec_connections=[PAIR], **variables).split())
 
 
+def test_settings_and_connections_that_are_wrong_are_reported_together(tmp_path: pathlib.Path) -> None:
+    wrong = [{**PAIR, "associations": [{"encryption": "aes"}]}, {"name": "two"}]
+    options = ("-e", "rotate_newkeys=true", "-e", "rotate_when=never")
+    output = refused(tmp_path, "rotate", *options, ipsec_connections=wrong)
+    for part in ("rotate_newkeys", "rotate_when: expected", "[0] (pair).associations[0]: unknown", "[1] (two)"):
+        assert output.count(part) == 1, part
+    assert output.count("fatal: ") == 1
+
+
+def test_a_wrong_setting_causes_no_complaint_about_connections(tmp_path: pathlib.Path) -> None:
+    counter = {"encryption_algorithm": "aes-gcm"}
+    variables = {"rotate_allow_static_counter_mod": True, "ipsec_connections": [{**PAIR, "associations": [counter]}]}
+    output = refused(tmp_path, "rotate", **variables)
+    assert "The nearest name is rotate_allow_static_counter_mode." in output
+    assert "This step was refused." in output
+    # Connections that cannot be evaluated are reported as a variable, and not once more as connections.
+    output = refused(tmp_path, "rotate", "-e", "rotate_when=never", rotate_connections="{{ nothing.here }}")
+    assert "rotate_when" in output and output.count("cannot be evaluated") == 1 and "refused for 2 reasons" in output
+
+
 def test_a_pair_that_is_no_list_is_not_taken_for_two_hosts(tmp_path: pathlib.Path) -> None:
     output = refused(tmp_path, "rotate", "-e", "rotate_only=a,b", ipsec_connections=[PAIR])
     assert "rotate_only: a,b may be one pair of hosts, or several words. Write a list" in " ".join(output.split())
