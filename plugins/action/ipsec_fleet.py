@@ -117,6 +117,7 @@ class ActionModule(HostAction):
         if raw is None:
             raw = inputs.get(first, CONNECTIONS)
         if raw is None:
+            raise_all(role.misspelt_connections(inputs, [first]))
             raise InputError(
                 "no connections are known here",
                 CONNECTIONS,

@@ -108,6 +108,12 @@ def test_a_misspelt_variable_is_refused_with_the_nearest_name(
     assert part in " ".join(refused(tmp_path, role, *options, ipsec_connections=[PAIR], **variables).split())
 
 
+def test_connections_under_a_misspelt_name_have_not_all_left(tmp_path: pathlib.Path) -> None:
+    output = refused(tmp_path, "rotate", ipsec_conections=[PAIR], rotate_leave=["*"])
+    said = "ipsec_connections: there are no connections, but a variable ipsec_conections. Correct its name."
+    assert " ".join(output.split()).count(said) == 1
+
+
 def test_settings_and_connections_that_are_wrong_are_reported_together(tmp_path: pathlib.Path) -> None:
     wrong = [{**PAIR, "associations": [{"encryption": "aes"}]}, {"name": "two"}]
     options = ("-e", "rotate_newkeys=true", "-e", "rotate_when=never")

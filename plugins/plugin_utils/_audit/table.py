@@ -135,9 +135,9 @@ def _row(
         "absent": sorted(set(answers) - set(present)),
         "generation": generation,
         "age": span(max(ages)) if ages else NONE if present else UNKNOWN,
-        "due": (YES if why else NO) if present else UNKNOWN,
+        "due": YES if why else NO if len(present) == len(answers) else UNKNOWN,
         "agreement": agreement,
-        "policies": _policies(names, present) if ages else NONE if present else UNKNOWN,
+        "policies": _policies(names, answers) if ages else NONE if present else UNKNOWN,
         "boot": f"{sum(map(_boots, present.values()))}/{len(present)}" if present else UNKNOWN,
     }, [f"{connection.name}: {text}" for text in (*sentences, *disagreeing, *behind, *(f"due: {text}" for text in why))]
 
@@ -246,9 +246,9 @@ def _numbers(generations: t.Sequence[int], nothing: bool) -> str:
     return ", ".join([*words, *([OTHER] if 0 in generations else []), *([NONE] if nothing else [])])
 
 
-def _policies(names: t.Container[str], present: t.Mapping[str, Result]) -> str:
+def _policies(names: t.Container[str], answers: t.Mapping[str, Result]) -> str:
     """Whether every SA of the connection has a policy on every host."""
-    seen = [answer["policies"] for answer in present.values()]
+    seen = [None if has_failed(answer) else answer["policies"] for answer in answers.values()]
     if any(facts is not None and any(name in names for name in (*facts["leaking"], *facts["open"])) for facts in seen):
         return NO
     return UNKNOWN if None in seen else YES

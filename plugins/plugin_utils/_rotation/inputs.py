@@ -21,7 +21,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import (
 from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.text import read_policies
 from ansible_collections.ipsec.manual.plugins.module_utils._core.specs import IPSEC_BOOT
 
-from .._inputs import Inputs
+from .._inputs import CONNECTIONS, Inputs
 from .._variables import Values, read_variables
 from . import due, leaving
 
@@ -115,6 +115,7 @@ _NAMES = (
 _OF_PLAYBOOKS = frozenset(["play_hosts"])
 _SURE = frozenset(["rotate_", "audit_"])
 _LAST_PRIORITY = 0xFFFFFFFF - 1
+_VERY_NEAR = 0.9  # ipsec_conections, ipsec_connection, ipsec_connexions
 _NEAR = 0.7  # of difflib: boot_files is near boot_file, boot_device is another program's
 
 
@@ -161,6 +162,8 @@ def read_inputs(inputs: Inputs, hosts: t.Iterable[str]) -> tuple[Values, dict[st
     wide = read_variables(inputs, [first], WIDE, "rotate_", problems)[first]
     problems += _one_text(inputs, first)
     own = read_variables(inputs, hosts, OWN, "rotate_", problems)
+    if wide.get("connections") == []:  # missing where it cannot be evaluated
+        problems += misspelt_connections(inputs, hosts)
     for host, boot in read_variables(inputs, hosts, BOOT, "boot_", problems, _BOOT_DEFAULTS).items():
         # The role's variable is empty where the module says auto.
         own[host]["boot_options"] = {**boot, "service_manager": boot.get("service_manager") or "auto"}
@@ -198,6 +201,17 @@ def misspelt(
                 "",
                 f"The nearest name is {prefix}{near[0]}.",
             )
+
+
+def misspelt_connections(inputs: Inputs, hosts: t.Iterable[str]) -> list[InputError]:
+    """A variable that seems to be meant for the connections, where there are none: all would seem to have left."""
+    names = {name for host in hosts for name in inputs.raw(host)}
+    near = difflib.get_close_matches(CONNECTIONS, sorted(names), 1, _VERY_NEAR)
+    return [
+        InputError(f"there are no connections, but a variable {name}", CONNECTIONS, "Correct its name.")
+        for name in near
+        if name != CONNECTIONS
+    ]
 
 
 def _one_text(inputs: Inputs, host: str) -> t.Iterator[InputError]:

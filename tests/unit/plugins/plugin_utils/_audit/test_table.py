@@ -210,7 +210,8 @@ def test_absent_hosts_are_named_and_guessed_nothing_of(silent: dict[str, t.Any] 
     else:
         said["b"] = silent
     fleet = summarize(found, said, stored(found, 8))
-    assert fleet.rows == [{**WELL, "hosts": "1/2", "absent": ["b"], "agreement": "unknown", "boot": "1/1"}]
+    unknown = dict.fromkeys(("due", "agreement", "policies"), "unknown")
+    assert fleet.rows == [{**WELL, **unknown, "hosts": "1/2", "absent": ["b"], "boot": "1/1"}]
     (sentence,) = fleet.sentences
     assert sentence.startswith("b: absent: ") and ("take part" if silent is None else "no route") in sentence
     nobody = summarize(found, {}, stored(found, 8)).rows[0]
