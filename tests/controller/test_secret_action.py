@@ -418,7 +418,7 @@ LOOPS: dict[str, tuple[dict[str, t.Any], str]] = {
             "ignore_unreachable": True,
         },
         # Why: that it was refused, or with a slow reader that no data could be sent, or nothing more.
-        "(via ssh|over SSH): ",
+        "(?i)(via|over) ssh: ",
     ),
 }
 

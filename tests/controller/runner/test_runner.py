@@ -180,10 +180,12 @@ def test_a_command_in_the_copy_has_the_tools_and_not_the_callers_environment(
     checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ANSIBLE_CONFIG", "/elsewhere")
+    monkeypatch.setenv("ANSIBLE_LIBRARY", "/elsewhere")
     monkeypatch.setenv("PYTHONSTARTUP", "/elsewhere")
     status, lines = run(checkout, "exec", "env")
     environment = dict(line.split("=", 1) for line in lines if "=" in line)
     assert status == 0
     assert environment["PATH"].split(":")[0] == str(checkout / ".venv" / "bin")
     assert environment["ANSIBLE_COLLECTIONS_PATH"] == str(checkout / "build" / "collections")
-    assert not {"ANSIBLE_CONFIG", "PYTHONSTARTUP"} & set(environment)
+    assert environment["ANSIBLE_CONFIG"].startswith(environment["ANSIBLE_COLLECTIONS_PATH"])
+    assert not {"ANSIBLE_LIBRARY", "PYTHONSTARTUP"} & set(environment)
