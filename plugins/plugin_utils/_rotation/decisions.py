@@ -406,7 +406,8 @@ def host_states(cut: Results, back: Results) -> dict[str, str]:
     the rollback; ``missing`` means that nothing had been saved, and the cut-over saves the previous
     SAs before it changes anything.
 
-    A failed cut-over may have been killed after the switch, so it proves nothing. A missing file
+    A failed cut-over may have been killed after the switch, so it proves nothing. A host whose answer
+    to the rollback is lost may have gone back. A missing file
     proves that nothing was changed, unless the host did not answer and may still be working."""
     found = {}
     for host, result in cut.items():
@@ -419,7 +420,7 @@ def host_states(cut: Results, back: Results) -> dict[str, str]:
         if went_back or unchanged:
             found[host] = "before"
         else:
-            found[host] = "unknown" if has_failed(result) else "next"
+            found[host] = "unknown" if has_failed(result) or is_unreachable(answer) else "next"
     return found
 
 
