@@ -446,7 +446,7 @@ OTHER = {"held": {"192.0.2.1|192.0.2.3#0,,0": "0" * 32}}
 @pytest.mark.parametrize(
     ("lie", "cells", "part"),
     [
-        pytest.param({"at": OTHER}, ["3/3", "1,", "other"], "a and c do not agree", id="keys"),
+        pytest.param({"at": OTHER}, ["3/3", "1,", "other,", "none"], "a and c do not agree", id="keys"),
         pytest.param({"at": {"backend": ""}}, ["3/3", "1"], "", id="blind"),
         pytest.param({"at": {"held": []}}, ["2/3", "1"], "{}: absent: ipsec.manual.ipsec_status", id="ill-typed"),
         pytest.param({"set": {"ansible_facts": FACTS}}, ["2/3", "1"], "{}: absent: ", id="facts"),
