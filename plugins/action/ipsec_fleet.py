@@ -63,7 +63,7 @@ class ActionModule(HostAction):
         hosts = sorted(map(str, self._vars["ansible_play_hosts_all"]))
         raise_all(inputs.shadowed(hosts, _NAMES))
         connections = self._connections(inputs, hosts[0])
-        problems: list[IpsecError] = [*role.misspelt(inputs, hosts, {"rotate_": role.ROLES["rotate_"]})]
+        problems: list[IpsecError] = [*role.unknown(inputs, hosts, {"rotate_": role.ROLES["rotate_"]})]
         wide = _read(inputs, hosts[:1], _WIDE, problems)[hosts[0]]
         own = _read(inputs, hosts, _OWN, problems)
         raise_all(problems)

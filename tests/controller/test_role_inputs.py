@@ -100,6 +100,21 @@ def test_connections_that_are_not_a_list_are_reported(tmp_path: pathlib.Path, wr
         ("audit", (), {"rotate_polices": True}, "The nearest name is rotate_policies."),
         ("audit", ("-e", "audit_html=true"), {}, "the role audit has no variable audit_html and would ignore it"),
         ("audit", (), {"audit_directry": "x"}, "The nearest name is audit_directory."),
+        (
+            "rotate",
+            (),
+            {"boot_device": "/dev/sda", "ipsec_ignored_variables": ["boot_dev"]},
+            "boot_device, which a has, and would ignore it. The nearest name is boot_file. If something else uses"
+            " it, add it to the list ipsec_ignored_variables.",
+        ),
+        ("boot", (), {"boot_device": "/dev/sda"}, "the role boot has no variable boot_device, which"),
+        ("rotate", (), {"rotate_logs": "weekly"}, "no variable rotate_logs, which a has,"),
+        (
+            "rotate",
+            (),
+            {"rotate_logs": 1, "ipsec_ignored_variables": {}},
+            "ipsec_ignored_variables of a and 2 more: expected a list",
+        ),
     ],
 )
 def test_a_misspelt_variable_is_refused_with_the_nearest_name(
@@ -139,8 +154,11 @@ def test_a_pair_that_is_no_list_is_not_taken_for_two_hosts(tmp_path: pathlib.Pat
     assert "rotate_only: a,b may be one pair of hosts, or several words. Write a list" in " ".join(output.split())
 
 
-def test_variables_of_other_content_are_ignored(tmp_path: pathlib.Path) -> None:
-    output = refused(tmp_path, "rotate", ipsec_connections=[{}], boot_device="/dev/sda", rotate_logs=True)
+def test_variables_that_something_else_uses_are_ignored(tmp_path: pathlib.Path) -> None:
+    result = {"changed": False, "failed": False}  # as registered by a task
+    variables = {"boot_device": "/dev/sda", "rotate_logs": True, "rotate_answer": result}
+    ignored = ["boot_dev*", "rotate_logs"]
+    output = refused(tmp_path, "rotate", ipsec_connections=[{}], ipsec_ignored_variables=ignored, **variables)
     assert "ignore it" not in output and "a connection needs a name" in output
 
 

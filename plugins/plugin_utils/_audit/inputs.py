@@ -12,7 +12,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import I
 
 from .._inputs import Inputs
 from .._rotation import inputs as rotation
-from .._rotation.inputs import misspelt
+from .._rotation.inputs import unknown
 from .._variables import Values, read_variables
 from .kinds import SEVERITIES
 from .output import FORMATS
@@ -34,7 +34,7 @@ NAMES = frozenset([*WIDE, *OWN])
 
 def read_wide(inputs: Inputs, hosts: t.Sequence[str]) -> Values:
     """The inputs for all hosts, as the first of them has them. Raises every problem at once."""
-    problems: list[IpsecError] = [*misspelt(inputs, hosts, {PREFIX: NAMES, "rotate_": rotation.ROLES["rotate_"]})]
+    problems: list[IpsecError] = [*unknown(inputs, hosts, {PREFIX: NAMES, "rotate_": rotation.ROLES["rotate_"]})]
     values = read_variables(inputs, hosts[:1], WIDE, PREFIX, problems)[hosts[0]]
     problems += _differences(inputs, hosts)
     raise_all(problems)

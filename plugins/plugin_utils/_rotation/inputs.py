@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import fnmatch
 import re
 import typing as t
 
@@ -100,6 +101,10 @@ _OTHERWISE = {
         "Delete that SA if nobody needs it, or see the page Recovery for how to draw other SPIs."
     ),
 }
+IGNORED = "ipsec_ignored_variables"
+"""Names of variables that begin like those of a role and that something else uses; * stands for any characters."""
+
+_IGNORED: dict[str, Values] = {"variables": {"type": "list", "elements": "str"}}
 # The variables of each role by their prefix.
 ROLES: dict[str, frozenset[str]] = {
     "rotate_": frozenset([*WIDE, *OWN]),
@@ -108,15 +113,14 @@ ROLES: dict[str, frozenset[str]] = {
 _NAMES = (
     "ipsec_address",
     "ipsec_connections",
+    IGNORED,
     *(f"rotate_{name}" for name in ROLES["rotate_"]),
     *(f"boot_{name}" for name in BOOT),
 )
 # Variables with the same prefixes that the collection's playbooks have.
 _OF_PLAYBOOKS = frozenset(["play_hosts"])
-_SURE = frozenset(["rotate_", "audit_"])
 _LAST_PRIORITY = 0xFFFFFFFF - 1
-_VERY_NEAR = 0.9  # ipsec_conections, ipsec_connection, ipsec_connexions
-_NEAR = 0.7  # of difflib: boot_files is near boot_file, boot_device is another program's
+_NEAR = 0.9  # of difflib: ipsec_conections, ipsec_connection, ipsec_connexions
 
 
 def otherwise(text: str) -> str:
@@ -139,7 +143,7 @@ def in_variables(text: str, role: str) -> str:
 def read_boot_inputs(inputs: Inputs, host: str) -> Values:
     """The options of `ipsec_boot` for a host, from the variables of the role `boot`. Raises every problem at once."""
     raise_all(inputs.shadowed([host], [f"boot_{name}" for name in BOOT_ROLE]))
-    problems: list[IpsecError] = [*misspelt(inputs, [host], {"boot_": ROLES["boot_"]})]
+    problems: list[IpsecError] = [*unknown(inputs, [host], {"boot_": ROLES["boot_"]})]
     values = read_variables(inputs, [host], BOOT_ROLE, "boot_", problems)[host]
     raise_all(problems)
     if values["state"] == "present":
@@ -158,7 +162,7 @@ def read_inputs(inputs: Inputs, hosts: t.Iterable[str]) -> tuple[Values, dict[st
     hosts = sorted(hosts)
     raise_all(inputs.shadowed(hosts, _NAMES))
     first = hosts[0]
-    problems: list[IpsecError] = [*misspelt(inputs, hosts, ROLES)]
+    problems: list[IpsecError] = [*unknown(inputs, hosts, ROLES)]
     wide = read_variables(inputs, [first], WIDE, "rotate_", problems)[first]
     problems += _one_text(inputs, first)
     own = read_variables(inputs, hosts, OWN, "rotate_", problems)
@@ -173,40 +177,52 @@ def read_inputs(inputs: Inputs, hosts: t.Iterable[str]) -> tuple[Values, dict[st
     return wide, own
 
 
-def misspelt(
+def unknown(
     inputs: Inputs,
     hosts: t.Iterable[str],
     roles: t.Mapping[str, frozenset[str]],
-) -> t.Iterator[InputError]:
-    """Variables that no role has, but whose names are near one that it has, so that they would do nothing.
+) -> list[IpsecError]:
+    """Variables with the prefix of a role that it does not have, so that they would do nothing.
 
-    ``roles`` has those of each role by their prefix. The prefixes are common words, so that other names
-    may belong to somebody else. On the command line, some prefixes can only be meant for the role."""
+    ``roles`` has those of each role by their prefix. Somebody else's variables may begin with the same word: the
+    user names them in `IGNORED`. What a task registered counts as nobody's.
+    """
+    problems: list[IpsecError] = []
     found: dict[str, list[str]] = {}
+    names: dict[str, list[str]] = {}
     for host in hosts:
-        for name in inputs.raw(host):
-            if name.startswith(tuple(roles)):
+        names[host] = [name for name, value in inputs.raw(host).items() if _may_be_meant(name, value, roles)]
+    asked = [host for host in names if names[host]]
+    ignored = read_variables(inputs, asked, _IGNORED, "ipsec_ignored_", problems, {"variables": []})
+    for host, values in ignored.items():
+        for name in names[host]:
+            if not any(fnmatch.fnmatchcase(name, pattern) for pattern in values.get("variables", "*")):
                 found.setdefault(name, []).append(host)
     given = inputs.given()
     for name, owners in sorted(found.items()):
         (prefix,) = (prefix for prefix in roles if name.startswith(prefix))
-        word = name[len(prefix) :]
-        known = roles[prefix]
-        is_sure = name in given and prefix in _SURE
-        near = difflib.get_close_matches(word, sorted(known), 1, 0.0 if is_sure else _NEAR)
-        if word not in known | _OF_PLAYBOOKS and near:
-            where = "" if name in given else f", which {owners[0]} has,"
-            yield InputError(
+        (near,) = difflib.get_close_matches(name, [prefix + word for word in sorted(roles[prefix])], 1, 0.0)
+        where = "" if name in given else f", which {owners[0]} has,"
+        problems.append(
+            InputError(
                 f"the role {prefix[:-1]} has no variable {name}{where} and would ignore it",
                 "",
-                f"The nearest name is {prefix}{near[0]}.",
+                f"The nearest name is {near}. If something else uses it, add it to the list {IGNORED}.",
             )
+        )
+    return problems
+
+
+def _may_be_meant(name: str, value: t.Any, roles: t.Mapping[str, frozenset[str]]) -> bool:
+    known = (roles[prefix] | _OF_PLAYBOOKS for prefix in roles if name.startswith(prefix))
+    is_result = isinstance(value, t.Mapping) and {"changed", "failed"} <= value.keys()
+    return not is_result and any(name.split("_", 1)[1] not in words for words in known)
 
 
 def misspelt_connections(inputs: Inputs, hosts: t.Iterable[str]) -> list[InputError]:
     """A variable that seems to be meant for the connections, where there are none: all would seem to have left."""
     names = {name for host in hosts for name in inputs.raw(host)}
-    near = difflib.get_close_matches(CONNECTIONS, sorted(names), 1, _VERY_NEAR)
+    near = difflib.get_close_matches(CONNECTIONS, sorted(names), 1, _NEAR)
     return [
         InputError(f"there are no connections, but a variable {name}", CONNECTIONS, "Correct its name.")
         for name in near

@@ -96,20 +96,21 @@ class RunRecord:
                 self.begin(state)
             return state
 
-    def first(self, run: str, text: str, host: str, hosts: t.Container[str]) -> str:
-        """Which of the ``hosts`` was the first to end the task ``run`` with this text, which it explains to the others;
-        ``host`` if none was.
+    def first(self, run: str, text: str, host: str, batch: t.Iterable[str]) -> str:
+        """Which host was the first to end the task ``run`` with this text, which it explains to the others of its
+        ``batch``; ``host`` if none was. The batch shrinks while the task runs, since hosts that have failed leave it.
         """
         with self._alone():
             state = self._read(_STATE) or {}
             if state.get("run") != run:
                 state = {"run": run, "said": {}}
                 self.begin(state)
-            if state["said"].get(text) not in hosts:
-                state["said"][text] = host
+            found, others = state["said"].get(text, ("", ()))
+            if host not in others:
+                found = host
+                state["said"][text] = [host, [*batch]]
                 self.save(state)
-            found: str = state["said"][text]
-            return found
+            return str(found)
 
     @contextlib.contextmanager
     def _alone(self) -> t.Iterator[None]:

@@ -124,3 +124,14 @@ def test_a_run_that_cannot_begin_leaves_nothing_of_an_earlier_one(record: RunRec
         record.begun("b", end)
     with pytest.raises(InputError, match="no run has begun"):
         record.state()
+
+
+def test_the_first_host_of_each_batch_explains(record: RunRecord) -> None:
+    """Hosts that have failed are no longer in the batch that the others see."""
+    assert record.first("task", "wrong", "a", ["a", "b", "c"]) == "a"
+    assert record.first("task", "wrong", "b", ["a", "b", "c"]) == "a"
+    assert record.first("task", "wrong", "c", ["c"]) == "a"
+    assert record.first("task", "other", "c", ["c"]) == "c"
+    assert record.first("task", "wrong", "e", ["d", "e"]) == "e"
+    assert record.first("task", "wrong", "d", ["d"]) == "e"
+    assert record.first("next task", "wrong", "c", ["c"]) == "c"
