@@ -308,7 +308,7 @@ def test_sas_that_no_policy_uses_fail_the_service(hosts: dict[str, Host]) -> Non
         status, output = both(enigma, SCRIPT, verb)
         assert (
             status == exit_status
-            and f"no policy uses 1 SAs of {SECRET_FILE}" in output
+            and f"no policy uses 1 SA of {SECRET_FILE}" in output
             and f"between {GUIDE[0]} and {GUIDE[1]}" in output
         ), output
     enigma.run("sh", "-c", f"cat >{POLICIES_FILE} <<'X'\n{named}X")
@@ -458,6 +458,27 @@ OTHER_POLICY = (
 )
 
 
+def put_there(host: Host, path: str, mode: str, text: str) -> None:
+    host.run("sh", "-c", f"cat >{path} <<'X'\n{text}\nX\nchmod {mode} {path}")
+
+
+def check_refusals(host: Host, switch: tuple[str, ...], untouched: t.Callable[[], bool]) -> None:
+    """``switch`` refuses files that are wrong, and what the operator has no right to. Leaves good files."""
+    put_there(host, OTHER_FILE, "600", EXTRA)
+    put_there(host, OTHER_POLICIES, "644", OTHER_POLICY)
+    status, output = both(host, *switch, OTHER_FILE)
+    assert status == 1 and "no policy uses 1 SA " in output and untouched(), output
+    put_there(host, OTHER_FILE, "644", EXTRA)
+    files = (OTHER_FILE, "--policies", OTHER_POLICIES)
+    status, output = both(host, *switch, *files)
+    assert status == 1 and "the file has mode 0644, not 0600" in output and untouched(), output
+    put_there(host, OTHER_FILE, "600", EXTRA)
+    unwanted = (("-v",), ("--allow-unsafe-file",), ("--rotation-due", "/etc/passwd"), ("--policies", "/etc/x"))
+    for more in (*unwanted, ("--no-policies",)):
+        status, output = both(host, *switch, *files, *more)
+        assert status == 1 and "ipseckey:" not in output and untouched(), output
+
+
 def test_operators_have_the_service_load_other_files(hosts: dict[str, Host], project: Project) -> None:
     partym, unit = hosts["partym"], "ipseckeys.service"
     inside = {"ansible_python_interpreter": "/root/python", **POLICIES}
@@ -470,9 +491,6 @@ def test_operators_have_the_service_load_other_files(hosts: dict[str, Host], pro
     files = (OTHER_FILE, "--policies", OTHER_POLICIES)
     foreign = partym.spis() - project.spis("guide")
 
-    def put_there(path: str, mode: str, text: str) -> None:
-        partym.run("sh", "-c", f"cat >{path} <<'X'\n{text}\nX\nchmod {mode} {path}")
-
     def reloads() -> list[str]:
         return re.findall(r"argv\[\]=[^;]*|NeedDaemonReload=.*", partym.run(*show))
 
@@ -480,19 +498,7 @@ def test_operators_have_the_service_load_other_files(hosts: dict[str, Host], pro
         return reloads() == before and partym.spis() == {*foreign, *project.spis("guide")} and ours(partym)
 
     before = reloads()
-    put_there(OTHER_FILE, "600", EXTRA)
-    put_there(OTHER_POLICIES, "644", OTHER_POLICY)
-    status, output = both(partym, *switch, OTHER_FILE)
-    assert status == 1 and "no policy uses 1 SAs" in output and untouched(), output
-    put_there(OTHER_FILE, "644", EXTRA)
-    status, output = both(partym, *switch, *files)
-    assert status == 1 and "the file has mode 0644, not 0600" in output and untouched(), output
-    put_there(OTHER_FILE, "600", EXTRA)
-    unwanted = (("-v",), ("--allow-unsafe-file",), ("--rotation-due", "/etc/passwd"), ("--policies", "/etc/x"))
-    for more in (*unwanted, ("--no-policies",)):
-        status, output = both(partym, *switch, *files, *more)
-        assert status == 1 and "ipseckey:" not in output and untouched(), output
-
+    check_refusals(partym, switch, untouched)
     status, output = both(partym, *switch, *files)
     assert status == 0 and f"To load it now: systemctl reload {unit}" in output, output
     assert partym.spis() == {*foreign, *project.spis("guide")} and ours(partym), "nothing is loaded yet"
@@ -507,7 +513,7 @@ def test_operators_have_the_service_load_other_files(hosts: dict[str, Host], pro
     assert OTHER_FILE in output and SECRET_FILE not in output, output
 
     status, output = both(partym, *switch, OTHER_FILE, "--no-policies")
-    assert status == 0 and "the traffic of 1 SAs leaves unencrypted" in output and len(policies(partym)) == 1, output
+    assert status == 0 and "the traffic of 1 SA leaves unencrypted" in output and len(policies(partym)) == 1, output
     assert f"--boot-file {OTHER_FILE} --policies {OTHER_POLICIES}" in output, output
     assert "--policies" not in reloads()[0] and f"--apply {OTHER_FILE} " in reloads()[0]
     status, output = both(partym, "/root/inside", "/usr/local/sbin/ipseckey", "status")

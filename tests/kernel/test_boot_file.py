@@ -363,9 +363,9 @@ def test_a_service_without_policies_gets_some(made: Service) -> None:
         ("new --policies new", "is not JSON"),
         ("new --policies /home/policies", "does not exist, or is hidden from the service"),
         ("new --policies owned", "owned: the file belongs to user 65534, not to root"),
-        ("uncovered", "no policy uses 1 SAs"),
+        ("uncovered", "no policy uses 1 SA "),
         # The present policy stays as long as it guards the SA, but would be gone after a reboot.
-        ("old --policies elsewhere", "no policy uses 1 SAs"),
+        ("old --policies elsewhere", "no policy uses 1 SA "),
         # Without SAs no traffic of any SA is uncovered, but what the policies protect would be.
         ("empty --policies none", "none: it names no policy, so the service would load none. If that is meant, write"),
         ("new --policies /dev/null", "does not exist, or is hidden from the service"),

@@ -583,7 +583,7 @@ def test_policies_are_shown_with_their_numbers_and_deleted_by_them(ipseckey: Com
     assert "3 unchanged" in ipseckey.good("--policies", policy_file(ipseckey, *again))
     ipseckey.good("-f", ipseckey.file(f"{ADD}\n"))
     answer = ipseckey("--delete-policy", number)
-    assert answer.status == 0 and "no policy uses 1 SAs, so their traffic may leave unencrypted" in answer.err
+    assert answer.status == 0 and "no policy uses 1 SA, so traffic may leave unencrypted" in answer.err
     assert len(witness.policies()) == 2
     assert "no policy has this number" in ipseckey.bad("--delete-policy", number)
     assert "no policy has this number" in ipseckey.bad("--delete-policy", "all")
@@ -763,7 +763,7 @@ def test_sas_that_no_policy_uses_are_loaded_and_reported(ipseckey: Command) -> N
     files = (ipseckey.file(f"{ADD}\n{other}\n"), "--policies", policy_file(ipseckey, OUT, BACK))
     for word in ("--compare", "--apply", "--apply", "--compare"):
         last = ipseckey.bad(word, *files).splitlines()[-1]
-        assert "no policy uses 1 SAs" in last and "unencrypted, between 192.0.2.1 and 192.0.2.7." in last
+        assert "no policy uses 1 SA " in last and "unencrypted, between 192.0.2.1 and 192.0.2.7." in last
     assert held() == {("esp", 0x1001), ("esp", 0x1003)} and len(kept()) == 2
     # A policy counts whoever added it, and an empty file of policies changes nothing about that.
     witness.ip("xfrm policy add src 192.0.2.1 dst 192.0.2.7 dir out tmpl proto esp mode transport")

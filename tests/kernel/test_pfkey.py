@@ -443,7 +443,7 @@ def test_counters_rise_with_packets_and_an_undo_reports_their_loss(sadb: PfkeySa
     assert (entry.sa, entry.counters.packets) == (sa, 5)
     assert abs(time.time() - entry.counters.use_time) < 60
     error = "".join(str(caught.value) for caught in [_failing(sadb, entry)])
-    assert "sequence numbers of 1 SAs restarted" in error
+    assert "sequence numbers of 1 SA restarted" in error
     assert sadb.dump()[0].sa == sa
 
 

@@ -33,6 +33,11 @@ def shown(word: str) -> str:
     return repr(word if len(word) <= 40 else word[:37] + "...")
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """A number with its noun, for example ``1 policy`` or ``1,200 SAs``."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
 @functools.lru_cache(maxsize=256)
 def nearest(word: str, known: tuple[str, ...], otherwise: str) -> str:
     """A hint that names the known words most like ``word``; ``otherwise`` where none is."""

@@ -22,6 +22,8 @@ import urllib.parse
 import jinja2
 import markupsafe
 
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import counted
+
 from . import words
 from .picture import draw
 from .words import Row
@@ -81,7 +83,7 @@ def _parts() -> _Parts:
         age=words.age,
         age_share=words.age_share,
         anchor=lambda name, kind: anchor(kind, name),
-        counted=words.counted,
+        counted=counted,
         moment=words.moment,
         on=words.on,
         used=words.used,
@@ -145,7 +147,7 @@ def _summary(pairs: t.Sequence[Row]) -> str:
     """What a connection's pairs have in common, and the keys that are nearest to their end."""
     counts = words.tally(pairs, "worst")
     levels = ", ".join(f"{counts[level]:,} {level}" for level in words.LEVELS if counts[level])
-    parts = [f"{words.counted(len(pairs), 'pair')}: {levels}"]
+    parts = [f"{counted(len(pairs), 'pair')}: {levels}"]
     generations = sorted({pair["generation"] for pair in pairs if pair["generation"]})
     if generations:
         several = f"generations {generations[0]} to {generations[-1]}"

@@ -17,6 +17,8 @@ import re
 import textwrap
 import typing as t
 
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import counted
+
 from .words import (
     LEVELS,
     Row,
@@ -24,7 +26,6 @@ from .words import (
     age_share,
     changes,
     columns,
-    counted,
     cut,
     findings_first,
     moment,

@@ -11,6 +11,7 @@ import math
 import typing as t
 import unicodedata
 
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import counted
 from ansible_collections.ipsec.manual.plugins.plugin_utils._gate import visible
 
 from . import kinds
@@ -56,10 +57,6 @@ def tally(rows: t.Iterable[Row], field: str) -> dict[str, int]:
     for row in rows:
         found[row[field]] += 1
     return found
-
-
-def counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def columns(text: str) -> int:

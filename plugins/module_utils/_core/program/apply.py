@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import typing as t
 
-from ..errors import InputError, IpsecError, raise_all
+from ..errors import InputError, IpsecError, counted, raise_all
 from ..files import protected
 from ..sa.checks import ANYTHING
 from ..sa.reuse import reused
@@ -129,8 +129,8 @@ def _apply(path: str, policies: PolicyChange | None, options: Options, sadb: Sad
     output.advise(added)
     if options.rotation_due and added:
         output.say(
-            f"warning: {len(added)} SAs were loaded from {path}: if their keys were in use before, a rotation is due"
-            " (RFC 4303 section 3.3.3)"
+            f"warning: loaded {counted(len(added), 'SA')} from {path}: if their keys were in use before, a rotation is"
+            " due (RFC 4303 section 3.3.3)"
         )
     return 0 if options.remove else _fail_open(policies, sas, path, options, sadb)
 
@@ -216,7 +216,7 @@ def _complain_of_uncovered(
     found = uncovered(sas, held, sadb.local_addresses())
     if found:
         error = IpsecError(
-            f"no policy uses {len(found)} SAs of {path}, so their traffic may leave unencrypted, between"
+            f"no policy uses {counted(len(found), 'SA')} of {path}, so traffic may leave unencrypted, between"
             f" {between(found)}",
             "SPD",
             f"Add their policies to {policies_file}, or remove the SAs from {path}.",
@@ -237,7 +237,7 @@ def _warn_of_clear_text(
     found = uncovered(sas, others, sadb.local_addresses())
     if others and not found:
         return
-    whose = f"the traffic of {len(found)} SAs leaves unencrypted" if found else "no traffic is encrypted"
+    whose = f"the traffic of {counted(len(found), 'SA')} leaves unencrypted" if found else "no traffic is encrypted"
     where = f", between {between(found)}" if found else ""
     output.say(
         f"warning: {path} is loaded without policies: {when}, {whose}, unless something else has policies for it{where}"

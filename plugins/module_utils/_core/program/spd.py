@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import typing as t
 
-from ..errors import InputError, IpsecError
+from ..errors import InputError, IpsecError, counted
 from ..files import protected
 from ..sadb import open_sadb
 from ..sadb.base import Sadb
@@ -156,7 +156,7 @@ def _flush(options: Options) -> int:
 
     count = Spd().flush()
     if options.verbose:
-        output.write(f"flush: {count} policies deleted\n")
+        output.write(f"flush: {counted(count, 'policy', 'policies')} deleted\n")
     _warn_of_clear_text()
     return 0
 
@@ -170,6 +170,6 @@ def _warn_of_clear_text() -> None:
     found = uncovered(sas, [entry.policy for entry in Spd().dump()], sadb.local_addresses())
     if found:
         output.say(
-            f"warning: no policy uses {len(found)} SAs, so their traffic may leave unencrypted, between"
+            f"warning: no policy uses {counted(len(found), 'SA')}, so traffic may leave unencrypted, between"
             f" {between(found)}"
         )

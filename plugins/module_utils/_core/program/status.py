@@ -17,7 +17,7 @@ from ..audit import service as audit_service
 from ..audit.policies import PolicyFacts
 from ..audit.sas import PairFacts
 from ..audit.service import ServiceFacts
-from ..errors import IpsecError, Problems
+from ..errors import IpsecError, Problems, counted
 from ..files import protected
 from ..sa.checks import ANYTHING
 from ..sa.model import Entry, SecurityAssociation, pair
@@ -236,8 +236,3 @@ def _wrong_policies(status: Status) -> t.Iterator[str]:
         yield f"policy {policy_label(policy)} has no SA: its traffic does not pass"
     for policy in facts.optional:
         yield f"policy {policy_label(policy)} lets traffic pass without an SA"
-
-
-def counted(number: int, one: str, many: str = "") -> str:
-    """A number with its noun."""
-    return f"{number} {one if number == 1 else many or one + 's'}"

@@ -9,12 +9,13 @@ from __future__ import annotations
 import typing as t
 
 from ..audit.sas import PairFacts
+from ..errors import counted
 from ..sa.model import format_address, label
 from ..spd.policy import label as policy_label
 from .completion import wrapped
 from .display import visible
 from .options import COMMAND_WORDS
-from .status import Status, counted, due, wrong
+from .status import Status, due, wrong
 
 WIDTH = 80
 _INDENT = 10
@@ -99,7 +100,7 @@ def _sas(status: Status) -> str:
         return "cannot be seen"
     peers = f" with {counted(len(status.pairs), 'peer')}" if status.pairs else ""
     larval = f", and {counted(status.larval, 'reserved SPI')}" if status.larval else ""
-    return f"{len(status.entries)}{peers}{larval}"
+    return f"{len(status.entries):,}{peers}{larval}"
 
 
 def _peers(pairs: t.Sequence[PairFacts], everything: bool) -> t.Iterator[str]:

@@ -16,7 +16,7 @@ import socket
 import time
 import typing as t
 
-from ...errors import InputError, IpsecError, SadbError
+from ...errors import InputError, IpsecError, SadbError, counted
 from ...sa.algorithms import BY_NAME
 from ...sa.model import Entry, SecurityAssociation, label
 from ...sa.plan import Operation
@@ -322,8 +322,8 @@ class PfkeySadb(Sadb):
                 before = change.before
                 restarted += before is not None and messages.decode(self.dialect, before).counters.packets > 0
         note = (
-            f" Counters and sequence numbers of {restarted} SAs restarted, since PF_KEY cannot set them; rotate"
-            " where peers check for replays."
+            f" Counters and sequence numbers of {counted(restarted, 'SA')} restarted, since PF_KEY cannot set them;"
+            " rotate where peers check for replays."
         )
         return with_outcome(error, not_undone, SADB_UNCHANGED, note if restarted else "")
 

@@ -16,7 +16,7 @@ import subprocess
 import typing as t
 
 from ... import programs
-from ...errors import InputError, IpsecError, SadbError
+from ...errors import InputError, IpsecError, SadbError, counted
 from ...sa import model
 from ...sa.model import INBOUND, PAIR_SPI, Entry, Identity, SecurityAssociation, identity, is_unspecified, label
 from ...sa.plan import Operation, differences
@@ -171,7 +171,7 @@ class SolarisSadb(Sadb):
             self._session(commands)
         except SadbError:
             return error
-        outcome = f"Everything was undone as far as possible; the result is unknown for {len(goal)} SAs."
+        outcome = f"Everything was undone as far as possible; the result is unknown for {counted(len(goal), 'SA')}."
         return with_outcome(error, (), outcome)
 
     def _undo(self, before: t.Mapping[Identity, InstalledSa], touched: Goal) -> list[SecurityAssociation]:
@@ -200,7 +200,7 @@ class SolarisSadb(Sadb):
         ]
         if left:
             raise SadbError(
-                f"{len(left)} SAs are still there after a flush. {session.complaints()}".strip(),
+                f"the kernel still has {counted(len(left), 'SA')} after a flush. {session.complaints()}".strip(),
                 label(left[0]),
                 "A daemon may have added them again.",
             )

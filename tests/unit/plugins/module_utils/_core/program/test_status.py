@@ -274,7 +274,7 @@ def test_the_worst_host_fits_a_screen_and_v_shows_everything() -> None:
     )
     lines = status_text.screen(found).splitlines()
     assert max(map(len, lines)) <= 80
-    assert len(lines) <= 40 and "and 1992 peers more: add -v" in lines
+    assert len(lines) <= 40 and "and 1,992 peers more: add -v" in lines
     assert len(status_text.screen(found, everything=True).splitlines()) > 4000
 
 

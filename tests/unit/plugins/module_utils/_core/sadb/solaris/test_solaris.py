@@ -414,7 +414,7 @@ def test_flush(sadb, utility):
     sadb.flush("ah")
     assert {sa.protocol for sa in installed(sadb).values()} == {"esp"}
     utility.write(faults={"": "no flush"})
-    with pytest.raises(SadbError, match="still there"):
+    with pytest.raises(SadbError, match="still has 1 SA after a flush"):
         sadb.flush()
     utility.write(faults={})
     sadb.flush()
