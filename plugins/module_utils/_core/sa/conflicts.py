@@ -11,14 +11,16 @@ import typing as t
 from ..errors import InputError
 from . import keys
 from .algorithms import BY_NAME
-from .model import Identity, SecurityAssociation, algorithm_of, format_address, identity, is_unspecified, label
+from .model import SecurityAssociation, algorithm_of, field_getter, finds, format_address, is_unspecified, label
+
+_without_mark = field_getter("protocol", "destination", "spi")
 
 
 class Conflict(t.NamedTuple):
     """The SAs at ``second`` and ``first`` of a sequence share something that must be unique:
-    ``field`` is "spi" (one identity), "encryption_key" or "authentication_key". ``tolerable``: one
-    key in the same place of both, with the same algorithm and no counter mode, which the option
-    allow_shared_key accepts.
+    ``field`` is "spi" (one identity, or two that differ in marks of which Linux takes one for the
+    other), "encryption_key" or "authentication_key". ``tolerable``: one key in the same place of both,
+    with the same algorithm and no counter mode, which the option allow_shared_key accepts.
     """
 
     second: int
@@ -31,10 +33,12 @@ def conflicts(sas: t.Sequence[SecurityAssociation]) -> t.Iterator[Conflict]:
     """SAs that share an identity, or a key (DES parity ignored) unless they belong to one group."""
     if not _any_conflict(sas):
         return
-    identities: dict[Identity, int] = {}
+    spis: dict[t.Any, list[int]] = {}
     owners: dict[bytes, int] = {}
     for index, sa in enumerate(sas):
-        first = identities.setdefault(identity(sa), index)
+        rivals = spis.setdefault(_without_mark(sa), [])
+        first = next((rival for rival in rivals if _are_mistaken(sas[rival], sa)), index)
+        rivals.append(index)
         if first != index:
             yield Conflict(index, first, "spi")
         for field, name, key in (
@@ -48,10 +52,10 @@ def conflicts(sas: t.Sequence[SecurityAssociation]) -> t.Iterator[Conflict]:
 
 
 def _any_conflict(sas: t.Sequence[SecurityAssociation]) -> bool:
-    """Whether `conflicts` may find any, at the speed of sets. One SA that has the same key twice
-    counts, although it is not a conflict of two.
+    """Whether `conflicts` may find any, at the speed of sets. SAs that differ in their mark count, and one
+    SA that has the same key twice, although these are not always conflicts.
     """
-    if len(set(map(identity, sas))) < len(sas):
+    if len(set(map(_without_mark, sas))) < len(sas):
         return True
     used = [
         keys.effective(sa.encryption, sa.encryption_key) if sa.encryption in _PARITY else sa.encryption_key
@@ -60,6 +64,11 @@ def _any_conflict(sas: t.Sequence[SecurityAssociation]) -> bool:
     ]
     used += [sa.authentication_key for sa in sas if sa.authentication_key]
     return len(set(used)) < len(used)
+
+
+def _are_mistaken(one: SecurityAssociation, other: SecurityAssociation) -> bool:
+    """Whether Linux takes one SA for the other, which has the same protocol, destination and SPI."""
+    return one.mark == other.mark or finds(one.mark, other.mark) or finds(other.mark, one.mark)
 
 
 def _is_one_group(one: SecurityAssociation, other: SecurityAssociation) -> bool:

@@ -201,6 +201,14 @@ def mark_text(mark: Mark | None) -> str:
     return "" if mark is None else f"0x{mark.value:x}/0x{mark.mask:x}"
 
 
+def finds(mark: Mark | None, there: Mark | None) -> bool:
+    """Whether Linux, asked for an SA with ``mark``, takes one with the mark ``there``: it compares under the mask of
+    the SA that it has (__xfrm_state_lookup in net/xfrm/xfrm_state.c), so one without a mark answers to every mark.
+    """
+    asked, has = mark or NO_MARK, there or NO_MARK
+    return asked.value & asked.mask & has.mask == has.value
+
+
 def lies_in(address: bytes, network: bytes, prefix: int) -> bool:
     """Whether the address is one of the network."""
     if len(address) != len(network):

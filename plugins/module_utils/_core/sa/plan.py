@@ -250,9 +250,9 @@ def _is_settled(desired: t.Sequence[SecurityAssociation], actual: t.Sequence[Ent
 def _blocked(
     wanted: t.Mapping[Identity, SecurityAssociation], actual: t.Sequence[Entry], present: t.AbstractSet[Identity]
 ) -> dict[Identity, SecurityAssociation]:
-    """The identities of entries because of which the kernel would refuse a wanted SA of another
-    identity, and that SA: the kernel compares marks under the mask of the existing SA (Linux,
-    __xfrm_state_locate in net/xfrm/xfrm_state.c).
+    """The identities of entries that cannot be beside a wanted SA of another identity, and that SA,
+    since their marks match: the kernel would refuse it, or find it from then on where it is asked for
+    the entry, even to delete that.
     """
     if not actual or not (any(entry.sa.mark for entry in actual) or any(sa.mark for sa in wanted.values())):
         return {}
@@ -263,10 +263,8 @@ def _blocked(
             missing.setdefault(key[:3], []).append(sa)
     for entry in actual:
         key = identity(entry.sa)
-        there = entry.sa.mark or model.NO_MARK
         for sa in missing.get(key[:3], ()):
-            mark = sa.mark or model.NO_MARK
-            if mark.value & mark.mask & there.mask == there.value:
+            if model.finds(sa.mark, entry.sa.mark) or model.finds(entry.sa.mark, sa.mark):
                 found.setdefault(key, sa)
     return found
 

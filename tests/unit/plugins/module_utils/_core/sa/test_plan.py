@@ -70,11 +70,15 @@ def hides(there, new):
 
 
 def entries_after(entries, operations):
-    """The entries of a kernel after the operations. Refuses what a kernel would refuse."""
+    """The entries of a kernel after the operations. Refuses what a kernel would refuse, and that it
+    deletes another SA: it looks at the newest first.
+    """
     rows = {identity(entry.sa): entry.sa for entry in entries}
     for operation in operations:
         if operation.old is not None:
-            del rows[identity(operation.old.sa)]
+            deleted = next(sa for sa in reversed(list(rows.values())) if hides(sa, operation.old.sa))
+            assert deleted == operation.old.sa
+            del rows[identity(deleted)]
         if operation.new is not None:
             assert not [sa for sa in rows.values() if hides(sa, operation.new)], "EEXIST"
             rows[identity(operation.new)] = operation.new
@@ -332,6 +336,20 @@ def test_a_mark_is_added_to_a_named_sa_but_not_in_a_set():
     with pytest.raises(IpsecError, match="this SPI is in use"):
         planner.plan([marked], held(sa_of(300)), planner.PRESENT)
     assert planner.plan([marked], held(sa_of(300, mark=Mark(6))), planner.PRESENT).count(planner.ADD) == 1
+
+
+@pytest.mark.parametrize(
+    ("there", "mark"), [(Mark(5), None), (Mark(0x11, 0xFF), Mark(0x1, 0xF)), (Mark(0, 0xFF), None)]
+)
+def test_an_sa_that_would_hide_one_with_a_narrower_mark_replaces_it(there, mark):
+    """Otherwise the kernel would find the new one where it is asked to delete the old one."""
+    old, new = sa_of(300, mark=there), sa_of(300, mark=mark)
+    for options in ({"scope_sas": [old]}, {"scope": planner.ALL}):
+        (step,) = planner.plan([new], held(old), planner.EXACT, **options).operations
+        assert (step.kind, step.fields) == (planner.REPLACE, ("mark",))
+    with pytest.raises(IpsecError, match="this SPI is in use"):
+        planner.plan([new], held(old), planner.PRESENT)
+    assert planner.plan([new, old], held(old), planner.PRESENT).count(planner.ADD) == 1
 
 
 def test_an_sa_replaces_both_entries_whose_marks_cover_its_own():

@@ -391,6 +391,22 @@ def test_two_hosts_or_two_protocols_may_share_an_spi():
     assert set_problems([another(1), ah]) == []
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "clash"),
+    [
+        (Mark(1), Mark(2), False),
+        (Mark(0x1, 0xF), Mark(0x12, 0xFF), False),
+        (Mark(0x1, 0xF), Mark(0x11, 0xFF), True),
+        (Mark(1), None, True),
+        (Mark(0, 0xF), None, True),
+    ],
+)
+def test_one_spi_serves_several_marks_unless_the_kernel_takes_one_for_the_other(one, other, clash):
+    for marks in ((one, other), (other, one)):
+        found = set_problems([another(number, mark=mark)._replace(spi=0x1000) for number, mark in enumerate(marks)])
+        assert len(found) == clash and all("is used twice" in str(problem) for problem in found)
+
+
 @pytest.mark.parametrize("field", ["encryption_key", "authentication_key"])
 def test_a_key_in_two_sas_is_found(field):
     first = another(1)
