@@ -132,7 +132,9 @@ def _matches(entry: Entry, subject: Subject) -> bool:
 def _difference(
     before: t.Mapping[Identity, Entry], now: t.Mapping[Identity, Entry], touched: t.Mapping[Identity, bool]
 ) -> tuple[tuple[tuple[Entry, Lifetimes], ...], tuple[Operation, ...]]:
-    """Updates and operations."""
+    """Updates and operations. A deletion goes before the addition of an SA that differs in its mark
+    only, since the kernel may take one of them for the other.
+    """
     updates: list[tuple[Entry, Lifetimes]] = []
     operations: list[Operation] = []
     for identity, whole in touched.items():
@@ -143,4 +145,12 @@ def _difference(
             operations.append(Operation(ADD if old is None else REPLACE, new.sa, old))
         elif old is not None:
             operations.append(Operation(DELETE, None, old))
-    return tuple(updates), tuple(sorted(operations, key=lambda operation: _ORDER.index(operation.kind)))
+    added = {model.without_mark(operation.new) for operation in operations if operation.new is not None}
+
+    def turn(operation: Operation) -> int:
+        makes_room = (
+            operation.new is None and operation.old is not None and model.without_mark(operation.old.sa) in added
+        )
+        return -1 if makes_room else _ORDER.index(operation.kind)
+
+    return tuple(updates), tuple(sorted(operations, key=turn))

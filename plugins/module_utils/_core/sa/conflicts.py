@@ -11,9 +11,7 @@ import typing as t
 from ..errors import InputError
 from . import keys
 from .algorithms import BY_NAME
-from .model import SecurityAssociation, algorithm_of, field_getter, finds, format_address, is_unspecified, label
-
-_without_mark = field_getter("protocol", "destination", "spi")
+from .model import SecurityAssociation, algorithm_of, finds, format_address, is_unspecified, label, without_mark
 
 
 class Conflict(t.NamedTuple):
@@ -36,7 +34,7 @@ def conflicts(sas: t.Sequence[SecurityAssociation]) -> t.Iterator[Conflict]:
     spis: dict[t.Any, list[int]] = {}
     owners: dict[bytes, int] = {}
     for index, sa in enumerate(sas):
-        rivals = spis.setdefault(_without_mark(sa), [])
+        rivals = spis.setdefault(without_mark(sa), [])
         first = next((rival for rival in rivals if _are_mistaken(sas[rival], sa)), index)
         rivals.append(index)
         if first != index:
@@ -55,7 +53,7 @@ def _any_conflict(sas: t.Sequence[SecurityAssociation]) -> bool:
     """Whether `conflicts` may find any, at the speed of sets. SAs that differ in their mark count, and one
     SA that has the same key twice, although these are not always conflicts.
     """
-    if len(set(map(_without_mark, sas))) < len(sas):
+    if len(set(map(without_mark, sas))) < len(sas):
         return True
     used = [
         keys.effective(sa.encryption, sa.encryption_key) if sa.encryption in _PARITY else sa.encryption_key

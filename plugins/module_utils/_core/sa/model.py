@@ -236,6 +236,8 @@ def field_getter(*names: str) -> t.Callable[[tuple[t.Any, ...]], t.Any]:
 
 identity: t.Callable[[SecurityAssociation], Identity] = field_getter("protocol", "destination", "spi", "mark")
 """What distinguishes an SA from all others (RFC 2401 section 4.1; Linux adds the mark)."""
+without_mark: t.Callable[[tuple[t.Any, ...]], tuple[str, bytes, int]] = field_getter("protocol", "destination", "spi")
+"""What of the identity the kernel compares exactly; marks only have to match (`finds`)."""
 owner: t.Callable[[SecurityAssociation], tuple[int, Mark | None, int]] = field_getter("reqid", "mark", "if_id")
 """Ownership tag on Linux. IKE daemons and overlay networks set at least one of the three."""
 

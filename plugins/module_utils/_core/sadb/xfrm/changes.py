@@ -13,7 +13,7 @@ import typing as t
 
 from ...collector import no_collection
 from ...errors import SadbError
-from ...sa.model import Entry, Identity, SecurityAssociation, field_getter, identity, label
+from ...sa.model import Entry, Identity, SecurityAssociation, identity, label, without_mark
 from ...signals import uninterrupted
 from ..base import SADB_UNCHANGED, Sadb, with_outcome
 from . import uapi
@@ -34,7 +34,6 @@ _CHUNK = 256
 _MANY = 256
 # Undoing a doubtful step finds the SA already deleted, or still there.
 CHANGES = TransactionKind("changing the SADB", SADB_UNCHANGED, "SAs", label, refused, (errno.ESRCH, errno.EEXIST))
-_without_mark = field_getter("protocol", "destination", "spi")
 _mark = operator.itemgetter(SecurityAssociation._fields.index("mark"))
 
 
@@ -119,9 +118,9 @@ def _unsettled(link: Netlink, entries: t.Sequence[Entry], datagrams: list[bytes]
     def look_up(shown: t.Sequence[t.Any]) -> None:
         nonlocal at
         if not numbers:
-            numbers.update(zip(map(_without_mark, wanted), range(len(wanted))))
+            numbers.update(zip(map(without_mark, wanted), range(len(wanted))))
         for sa in shown:
-            number = numbers.get(_without_mark(sa), -1)
+            number = numbers.get(without_mark(sa), -1)
             if number >= 0 and sa == wanted[number]:
                 settled[number] = 1
                 at = number + 1
@@ -138,13 +137,13 @@ def _unsettled(link: Netlink, entries: t.Sequence[Entry], datagrams: list[bytes]
         else:
             look_up(shown)
         if _mark(shown[0]) is not None:
-            marked.update(map(_without_mark, shown))
+            marked.update(map(without_mark, shown))
         return [None] * len(shown)
 
     link.dump(Message(uapi.XFRM_MSG_GETSA, b""), uapi.XFRM_MSG_NEWSA, look)
     if all(settled) and not marked:
         return []
-    return [entry for entry, sure in zip(entries, settled) if not sure or _without_mark(entry.sa) in marked]
+    return [entry for entry, sure in zip(entries, settled) if not sure or without_mark(entry.sa) in marked]
 
 
 def _requests(operations: t.Sequence[Operation]) -> tuple[list[Message], set[int]]:

@@ -8,7 +8,7 @@ import pytest
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
 from ansible_collections.ipsec.manual.plugins.module_utils._core.program.effect import net_changes
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import Counters, Entry, Lifetimes
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import Counters, Entry, Lifetimes, Mark
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text import script
 
 ONE = "esp spi 0x1001 dst 192.0.2.2"
@@ -53,6 +53,18 @@ def test_operations_that_can_fail_come_first():
         "replace",
         "add",
         "delete",
+    ]
+
+
+def test_an_sa_makes_room_for_one_that_differs_in_its_mark_only():
+    """Linux refuses the new one beside one without a mark, and takes it for one that has a mark."""
+    text = f"delete {ONE} mark 5\ndelete esp spi 0x1002 dst 192.0.2.2\n{add(0x1001, '2')}"
+    marked, other = entry(mark=Mark(5)), entry(0x1002, "2")
+    operations = result(text, marked, other).operations
+    assert [(operation.kind, operation.old) for operation in operations] == [
+        ("delete", marked),
+        ("add", None),
+        ("delete", other),
     ]
 
 
