@@ -124,13 +124,13 @@ class SolarisSadb(Sadb):
         before = _by_identity(self._read())
         _check_unchanged(operations, before)
         for phase in filter(None, (additions, deletions)):
-            if phase is deletions:
-                try:
+            try:
+                if phase is deletions:
                     settle()
-                except IpsecError as error:
-                    not_undone = self._undo(before, _goal(additions))
-                    raise with_outcome(error, not_undone, SADB_UNCHANGED) from None
-            session = self._session([command for operation in phase for command in _commands(operation)])
+                session = self._session([command for operation in phase for command in _commands(operation)])
+            except IpsecError as error:
+                not_undone = self._not_undone(before, _goal(operations))
+                raise with_outcome(error, list(map(label, not_undone)), SADB_UNCHANGED) from None
             goal = _goal(phase)
             try:
                 now = self._after(session)
@@ -138,12 +138,7 @@ class SolarisSadb(Sadb):
                 raise self._after_blind_undo(error, before, _goal(operations)) from None
             failures = _failures(goal, now)
             if failures:
-                touched = {**_goal(operations), **_strays(goal, before, now)}
-                try:
-                    not_undone = self._undo(before, touched)
-                except SadbError:
-                    # The first refusal must still be reported; the state of the rest is unknown.
-                    not_undone = list(filter(None, (_sa(before.get(key)) or touched[key] for key in touched)))
+                not_undone = self._not_undone(before, {**_goal(operations), **_strays(goal, before, now)})
                 raise _refused(failures, session, not_undone)
 
     def _after(self, session: SessionOutput) -> dict[Identity, InstalledSa]:
@@ -173,6 +168,15 @@ class SolarisSadb(Sadb):
             return error
         outcome = f"Everything was undone as far as possible; the result is unknown for {counted(len(goal), 'SA')}."
         return with_outcome(error, (), outcome)
+
+    def _not_undone(self, before: t.Mapping[Identity, InstalledSa], touched: Goal) -> list[SecurityAssociation]:
+        """`_undo`; where the SADB cannot be read, the first error must still be reported, and the state of all
+        these SAs is unknown.
+        """
+        try:
+            return self._undo(before, touched)
+        except SadbError:
+            return list(filter(None, (_sa(before.get(key)) or touched[key] for key in touched)))
 
     def _undo(self, before: t.Mapping[Identity, InstalledSa], touched: Goal) -> list[SecurityAssociation]:
         """Restore what was there under the identities; return the SAs that still differ from before."""

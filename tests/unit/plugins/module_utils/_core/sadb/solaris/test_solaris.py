@@ -350,6 +350,38 @@ def test_deletions_wait_and_additions_are_undone_if_it_is_late(sadb, late):
     assert list(installed(sadb).values()) == [old if late else new]
 
 
+def test_it_is_said_that_it_is_late_even_if_the_sadb_cannot_be_read_any_more(sadb, monkeypatch):
+    old, new = sas_of(line(1) + line(2))
+    bring(sadb, [old])
+    steps = plan([new], sadb.dump(), EXACT, ALL).operations
+
+    def settle():
+        monkeypatch.setattr(sadb, "_executable", "/nonexistent")
+        raise InputError("it is late", "deadline")
+
+    with pytest.raises(SadbError) as caught:
+        sadb.apply(steps, settle)
+    assert "it is late. Undoing the rest failed for: esp spi 0x00001002" in str(caught.value)
+
+
+def test_additions_are_undone_if_the_utility_cannot_be_run_for_the_deletions(sadb, monkeypatch):
+    old, new = sas_of(line(1) + line(2))
+    bring(sadb, [old])
+    steps = plan([new], sadb.dump(), EXACT, ALL).operations
+    run = sadb._session
+
+    def fails_once(commands, options="-n"):
+        if commands[0].startswith("delete"):
+            monkeypatch.undo()
+            raise SadbError("it cannot be run (Resource temporarily unavailable)", "ipseckey")
+        return run(commands, options)
+
+    monkeypatch.setattr(sadb, "_session", fails_once)
+    with pytest.raises(SadbError, match="temporarily unavailable.*The SADB is as it was before"):
+        sadb.apply(steps)
+    assert list(installed(sadb).values()) == [old]
+
+
 def test_a_delete_without_effect_is_detected(sadb, utility):
     bring(sadb, sas_of(line(1) + line(2)))
     utility.write(faults={"delete 0x1001": "silent"})
