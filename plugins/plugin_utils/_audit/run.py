@@ -25,6 +25,8 @@ _NOT_ASKED = (
 )
 # Settings of Ansible that stand in for options of its command line.
 CONFIGURED = ("DEFAULT_HOST_LIST", "DEFAULT_VAULT_PASSWORD_FILE", "DEFAULT_VAULT_IDENTITY_LIST")
+# Sources of vault passwords that are no files.
+_PROMPTS = ("prompt", "prompt_ask_vault_pass")
 
 
 def host(name: str, file: str, answers: Answers, way: Way, waited: int = 0) -> Host:
@@ -87,12 +89,20 @@ def command_line(cli: Row, configured: Row, keystore: str, is_named: bool) -> Co
     if cli.get("remote_user"):
         options += ["-u", str(cli["remote_user"])]
     options += [option for name, option in (("become", "-b"), ("become_ask_pass", "-K")) if cli.get(name)]
-    vault = [word for name in cli.get("vault_ids") or () for word in ("--vault-id", name)]
+    vault = [word for name in cli.get("vault_ids") or () for word in ("--vault-id", _from_anywhere(name))]
     vault += (word for path in cli.get("vault_password_files") or () for word in ("--vault-password-file", path))
     is_configured = configured["DEFAULT_VAULT_PASSWORD_FILE"] or configured["DEFAULT_VAULT_IDENTITY_LIST"]
     if cli.get("ask_vault_pass") or not (vault or is_configured):
         vault.append("--ask-vault-password")
     return CommandLine(tuple(options), tuple(vault), keystore, is_named)
+
+
+def _from_anywhere(vault_id: str) -> str:
+    """A vault ID whose file is found from any directory. Ansible itself makes the paths of other options absolute."""
+    label, at, source = vault_id.partition("@") if "@" in vault_id else ("", "", vault_id)
+    if source in _PROMPTS:
+        return vault_id
+    return f"{label}{at}{os.path.abspath(os.path.expanduser(os.path.expandvars(source)))}"
 
 
 def counts(report: Row) -> dict[str, int]:

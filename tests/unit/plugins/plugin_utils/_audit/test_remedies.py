@@ -521,6 +521,19 @@ def test_commands_repeat_what_the_audit_was_started_with_but_no_values() -> None
     check_ansible(shlex.split(commands(found)[0])[:1] + shlex.split(commands(found)[0])[7:], variables())
 
 
+def test_commands_find_the_files_of_vault_ids_from_any_directory(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/ops")
+    given = ("ops@prompt", "ops@secrets/pw", "pw@here", "~/pw", "prompt", "a@prompt_ask_vault_pass", "b@/srv/pw")
+    line = command_line({"vault_ids": given}, dict.fromkeys(CONFIGURED), "", True)
+    assert [word for word in line.vault if word != "--vault-id"] == [
+        *("ops@prompt", f"ops@{tmp_path}/secrets/pw", f"pw@{tmp_path}/here", "/home/ops/pw"),
+        *("prompt", "a@prompt_ask_vault_pass", "b@/srv/pw"),
+    ]
+
+
 def test_commands_do_not_repeat_what_is_configured() -> None:
     configured = {"DEFAULT_HOST_LIST": ["/etc/ansible/hosts"], "DEFAULT_VAULT_PASSWORD_FILE": "/srv/pw"}
     cli = {"inventory": ("/etc/ansible/hosts",), "extra_vars": ()}
