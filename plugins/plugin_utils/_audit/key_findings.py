@@ -36,7 +36,9 @@ def of_ages(fleet: Fleet) -> Found:
     for pair in fleet.pairs:
         known, age = fleet.known.get(pair.connection), age_of(fleet, pair)
         if age is None:
-            yield finding("key-age-unknown", pair=pair.name, connection=pair.connection)
+            # Where hosts answered and none has SAs, there are no keys in use, which is a finding of its own.
+            if not fleet.sides(pair) or any(row["sas"] for dummy, rows in fleet.sides(pair) for row in rows):
+                yield finding("key-age-unknown", pair=pair.name, connection=pair.connection)
         elif fleet.age_limit and age > fleet.age_limit:
             yield finding(
                 "key-age",

@@ -226,6 +226,8 @@ CASES: list[tuple[Fleet, set[str]]] = [
         {"drift-file-keystore"},
     ),
     (changed(pairs(**EMPTY)), {"no-sas"}),
+    (changed(pairs(**EMPTY), *BOTH), {"no-sas"}),
+    (changed(pairs(**EMPTY), *BOTH)._replace(known={}, unread="x"), {"no-sas", "keystore-unread"}),
     (changed(fields(pairs=[])), {"no-sas", "drift-file-keystore"}),
     (changed(pairs(shared_keys=2)), {"key-shared"}),
     (shared_with_another_pair(), {"key-shared", "others-sas"}),
