@@ -236,6 +236,8 @@ def typed(folder: pathlib.Path, role: str, *options: str, **variables: t.Any) ->
             "one of auto, xfrm, solaris, pfkey, but found 'xfm'. The nearest value is xfrm.",
         ),
         ("audit", "audit_timeout", "soon", "a whole number, but found 'soon'"),
+        ("audit", "audit_age_limit", "-1", "0 or more, but found -1. Write 0 for no limit."),
+        ("audit", "audit_clock_tolerance", "-0.5", "0 or more, but found -0.5. Write a number of seconds."),
     ],
 )
 def test_a_wrong_value_is_reported_once_with_the_variable_and_what_is_expected(
