@@ -290,6 +290,9 @@ class PfkeySadb(Sadb):
                 return error, change._replace(doubtful=True)
         except PfkeyError as exc:
             return explain(self.dialect, exc, change.sa, change.adds), change
+        except SadbError as error:
+            # The answer is malformed.
+            return error, change._replace(doubtful=True)
         return None, change
 
     def _is_there(self, sa: SecurityAssociation) -> bool:

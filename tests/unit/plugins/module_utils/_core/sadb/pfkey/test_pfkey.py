@@ -8,6 +8,7 @@ round trips, and malformed messages.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 import struct
@@ -34,6 +35,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import
     Selector,
     build,
 )
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.plan import Operation
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import open_sadb
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.pfkey import (
     backend,
@@ -659,3 +661,21 @@ def test_the_documentation_has_the_table_of_the_code() -> None:
     )[0]
     # Lines may be wrapped.
     assert shown.split() == table().split()
+
+
+def test_a_malformed_answer_undoes_what_came_before_and_what_it_is_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    requests: list[tuple[int, int]] = []
+
+    class Link:
+        def ask(self, kind: int, satype: int, extensions: t.Sequence[bytes]) -> None:
+            requests.append((kind, layout.read_sa(extensions[0]).spi))
+            if len(requests) == 2:
+                raise layout.malformed("no header")
+
+    sadb = backend.PfkeySadb(LINUX)
+    monkeypatch.setattr(sadb, "_open", lambda dummy: contextlib.nullcontext(Link()))
+    sas = [esp()._replace(spi=0x1000 + number) for number in range(3)]
+    with pytest.raises(SadbError, match="malformed.*The SADB is as it was before"):
+        sadb.apply([Operation("add", sa, None) for sa in sas])
+    first, second = (socket.htonl(sa.spi) for sa in sas[:2])
+    assert requests == [(layout.ADD, first), (layout.ADD, second), (layout.DELETE, second), (layout.DELETE, first)]
