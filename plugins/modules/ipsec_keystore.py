@@ -67,10 +67,10 @@ options:
         lock.
       - Each of its files holds the random id of this keystore. A file of another keystore is
         refused, even if the same password opens it.
-      - One run at a time uses it. A run owns it from V(prepared) to V(released) or V(discarded), or
-        until its process has ended.
+      - One run at a time uses it. A run owns it from V(prepared) to V(retired), V(discarded) or
+        V(released), or until its process has ended.
       - Whether a process on another machine, or in another container, has ended cannot be seen, so
-        such a run keeps the keystore for an hour.
+        such a run keeps the keystore for an hour after V(prepared), V(switching) or V(retiring).
     type: path
     required: true
   connections:

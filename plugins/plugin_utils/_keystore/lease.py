@@ -110,8 +110,10 @@ class Lease:
         alive = other.is_alive()
         if alive or (alive is None and time.time() - since < LEASE_SECONDS):
             where = "" if alive else f" on {other.node}, which cannot be seen from here"
+            # The clock of another machine may be ahead.
+            seconds = max(0, int(time.time() - since))
             raise KeystoreError(
-                f"another run (process {other.pid}{where}) has used this keystore for {int(time.time() - since)} s",
+                f"another run (process {other.pid}{where}) has used this keystore for {seconds} s",
                 self.path,
                 "Wait for it to end; remove this file only when you know that it has.",
             )
@@ -123,8 +125,13 @@ class Lease:
         self._write("")
 
     def _write(self, text: str) -> None:
-        os.ftruncate(self.handle, 0)
-        os.pwrite(self.handle, text.encode("ascii"), 0)
+        try:
+            os.ftruncate(self.handle, 0)
+            os.pwrite(self.handle, text.encode("ascii"), 0)
+        except OSError as exc:
+            raise KeystoreError(
+                f"the keystore's lock cannot be written: {exc.strerror}", self.path, f"{fix_of(exc)}, then run again."
+            ) from None
 
 
 @contextlib.contextmanager

@@ -371,6 +371,33 @@ def test_an_active_run_keeps_others_out_and_an_ended_one_does_not(store: Keystor
     assert pathlib.Path(store.directory, ".lock").read_text() == ""
 
 
+def test_a_lock_that_cannot_be_written_is_an_error_with_a_fix(store: Keystore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*dummy: t.Any) -> t.NoReturn:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with store.lock(ME) as lease:
+        assert lease is not None
+        with pytest.raises(IpsecError) as caught:
+            lease.take(ME)
+    assert str(caught.value) == (
+        f"{store.directory}/.lock: the keystore's lock cannot be written: No space left on device. Free space on the"
+        " file system, or raise the quota, then run again."
+    )
+
+
+def test_a_lease_of_a_machine_whose_clock_is_ahead_is_no_negative_time_old(
+    store: Keystore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with store.lock(ME) as lease:
+        assert lease is not None
+        lease.take(ME._replace(node="elsewhere"))
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now - 500)
+    with pytest.raises(IpsecError, match="for 0 s"), store.lock(ME):
+        pass
+
+
 def test_a_reused_process_number_does_not_count(store: Keystore) -> None:
     with store.lock(ME) as lease:
         assert lease is not None
