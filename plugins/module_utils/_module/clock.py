@@ -43,9 +43,10 @@ def wait_until(at: float | None, lead: float = 0.0) -> bool:
     Raises InputError if the instant has passed, also during the sleep.
     """
     check_instant(at)
-    if at is None or at - lead <= time.time():
+    left = at - lead - time.time() if at is not None else 0.0
+    if left <= 0:
         return False
-    time.sleep(at - lead - time.time())
+    time.sleep(left)
     check_instant(at)
     return True
 
