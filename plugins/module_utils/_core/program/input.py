@@ -84,7 +84,9 @@ class Lines:
             sys.stdin.reconfigure(errors="surrogateescape")  # the language refuses bytes that are not ASCII
         self.terminal = Terminal(self._complete) if sys.stdin.isatty() else None
         if self.terminal is not None and self.terminal.readline is None:
-            output.say("nothing that you type is shown, since this Python lacks GNU readline, which would hide keys")
+            why = "this Python lacks GNU readline, which would hide keys"
+            why = why if self.terminal.shown else "standard output is not a terminal, where keys would be hidden"
+            output.say(f"nothing that you type is shown, since {why}")
 
     def __enter__(self) -> Lines:
         return self

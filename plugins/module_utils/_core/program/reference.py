@@ -78,7 +78,8 @@ SECTIONS = {
     "Keys": (
         "No key is accepted on the command line, which every user can read, and none is printed unless you ask for "
         "it. Messages name line and column, never a key. The prompt shows stars for keys, and its history holds no "
-        "lines with them. If Python lacks GNU readline, the prompt shows nothing of what is typed."
+        "lines with them. If Python lacks GNU readline, or standard output is not a terminal, the prompt shows nothing "
+        "of what is typed."
     ),
     "Output": (
         "dump, get and monitor print the lines of the Solaris utility, with fingerprints instead of keys. Allocations "

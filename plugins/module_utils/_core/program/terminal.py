@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """The terminal of the prompt. It shows stars for the characters of keys; if this Python's readline
-cannot do that, it shows nothing of what is typed."""
+cannot do that, or standard output is no terminal, so that Python does not use it, it shows nothing
+of what is typed."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ import termios
 import typing as t
 
 from ..text.grammar import BLANKS, KEY, KEYWORDS
+from . import output
 
 _KEYWORDS = "|".join(re.escape(row.name) for row in KEYWORDS if row.kind == KEY)
 # The word after a keyword of a key, complete or not, and every other run of digits as long as a key.
@@ -41,7 +43,9 @@ class Terminal:
     def __init__(self, complete: Complete) -> None:
         self._before = b""
         self._echo(False)
-        self.readline = _readline(complete, lambda typed: masked(typed, self._before))
+        # Otherwise `input` lets the terminal itself echo, keys included.
+        self.shown = sys.stdout is not None and sys.stdout.isatty()
+        self.readline = _readline(complete, lambda typed: masked(typed, self._before)) if self.shown else None
 
     def read(self, prompt: str, before: str) -> str:
         """A line without its end; ``before`` is the text that it continues. Raises EOFError at the end."""
@@ -55,10 +59,9 @@ class Terminal:
             self._echo(False)
 
     def _read_unseen(self, prompt: str) -> str:
-        sys.stdout.write(prompt)
-        sys.stdout.flush()
+        output.write(prompt)
         line = sys.stdin.readline()
-        sys.stdout.write("\n")
+        output.write("\n")
         if not line:
             raise EOFError
         return line.rstrip("\n")

@@ -61,7 +61,7 @@ def test_every_key_keeps_its_length_and_loses_its_digits(before, key, after):
 class Prompt:
     """The prompt in a process of its own, on a terminal."""
 
-    def __init__(self, before: str = "pass", drop: bool = False) -> None:
+    def __init__(self, before: str = "pass", drop: bool = False, stdout: int | None = None) -> None:
         program = (
             f"import sys; sys.path[:0] = {sys.path!r}; {before}; from {command.__name__} import main;"
             " sys.exit(main(['--allow-clear-text-login']))"
@@ -70,7 +70,7 @@ class Prompt:
         self.process = subprocess.Popen(
             [sys.executable, "-c", program],
             stdin=slave,
-            stdout=slave,
+            stdout=slave if stdout is None else stdout,
             stderr=slave,
             env={**os.environ, "TERM": "xterm"},
             preexec_fn=(lambda: ctypes.CDLL(None).prctl(24, 12, 0, 0, 0)) if drop else None,  # CAP_NET_ADMIN
@@ -88,6 +88,12 @@ class Prompt:
     def type(self, text: str) -> None:
         os.write(self.master, text.encode())
 
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self.master)
+        os.close(self.slave)
+
     def echoes(self) -> bool:
         return bool(termios.tcgetattr(self.slave)[3] & termios.ECHO)
 
@@ -102,10 +108,7 @@ def opened(**options: t.Any) -> t.Iterator[Prompt]:
         assert prompt.process.wait(60) in (0, 1)
         assert prompt.echoes()
     finally:
-        prompt.process.kill()
-        prompt.process.wait()
-        os.close(prompt.master)
-        os.close(prompt.slave)
+        prompt.close()
 
 
 def test_keys_typed_at_the_prompt_do_not_echo():
@@ -127,6 +130,19 @@ def test_nothing_is_shown_where_keys_cannot_be_hidden(lack):
         prompt.until("ipseckey> ", 2)
     assert "add esp" not in prompt.seen and KEY[:4] not in prompt.seen
     assert "unknown" in prompt.seen
+
+
+def test_nothing_is_shown_where_standard_output_is_no_terminal(tmp_path):
+    with (tmp_path / "log").open("wb") as log:
+        prompt = Prompt(stdout=log.fileno())
+        try:
+            prompt.until("nothing that you type is shown, since standard output is not a terminal")
+            prompt.type(f"{ADD}{KEY}\nquit\n")
+            prompt.until("frobnicate")
+            assert prompt.process.wait(60) == 1 and prompt.echoes()
+        finally:
+            prompt.close()
+    assert KEY[:4] not in prompt.seen and KEY[:4] not in (tmp_path / "log").read_text()
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or sys.platform != "linux", reason="only root has privileges that can be missing")
