@@ -404,6 +404,14 @@ outdated:
   returned: with O(state=prepared)
   type: dict
   sample: {}
+midway:
+  description:
+    - Names of the pairs and groups that O(only) leaves out while their hosts may use a discarded generation, or
+      other settings than those of the current one, because a change of them was interrupted.
+  returned: with O(state=prepared)
+  type: list
+  elements: str
+  sample: []
 pending:
   description:
     - Whether a pair or group has a next generation.

@@ -191,6 +191,23 @@ def test_pairs_that_a_run_leaves_out_keep_the_settings_of_their_keys(store: Keys
     assert len(result.others(advance(store, other[1], "prepared"), other)["outdated"]) == 3
 
 
+def test_pairs_are_midway_while_hosts_may_use_settings_other_than_those_of_the_current_keys(store: Keystore) -> None:
+    plain, tunnels = connection(MANY[:3]), connection(MANY[:3], mode="tunnel")
+
+    def midway(whole: Connection, *states: str) -> t.Any:
+        advance(store, whole, *states, only=["h00,h01"])
+        return result.others(advance(store, whole, "prepared", only=["h01,h02"]), [whole])["midway"]
+
+    advance(store, plain, "prepared", *ROTATION)
+    assert midway(tunnels, "prepared") == []
+    assert midway(tunnels, "switching") == midway(tunnels, "retiring") == ["mesh/h00,h01"]
+    # The change is taken back, but hosts may still use it.
+    assert midway(plain, "prepared") == ["mesh/h00,h01"]
+    assert midway(plain, *ROTATION) == []
+    advance(store, plain, "prepared", only=["h00,h01"], new_keys=True)
+    assert midway(plain, "switching") == []  # with the same settings
+
+
 def test_pairs_that_are_due_are_named_like_the_rows(store: Keystore) -> None:
     whole = connection(MANY[:3])
     advance(store, whole, "prepared", *ROTATION)

@@ -24,7 +24,7 @@ from .._connections.units import names_of
 from . import changes, records
 from .facts import facts_of, facts_of_part
 from .generations import Roots, sas_of
-from .records import NEWEST, ConnectionRecord, Generation
+from .records import NEWEST, ConnectionRecord, Generation, KeyRecord
 from .steps import Transition, UnitsOutcome
 
 Result = t.Dict[str, t.Any]
@@ -172,8 +172,9 @@ def _kind(connection: Connection, row: Association) -> Result:
 
 
 def others(step: Transition, connections: t.Sequence[Connection]) -> Result:
-    """All units with keys in use, the settings that the keys of units outside this step were made for, if they have
-    changed, the connections that are not among ``connections``, and what left a connection.
+    """All units with keys in use; of those outside this step, the settings that their keys were made for, if these have
+    changed, and which are midway in a change of them; the connections that are not among ``connections``, and what
+    left a connection.
     """
     known = {connection.name: connection.units() for connection in connections}
     settings = {connection.name: connection.settings() for connection in connections}
@@ -183,6 +184,7 @@ def others(step: Transition, connections: t.Sequence[Connection]) -> Result:
     }
     records_of = {**step.others, **{name: outcome.after for name, outcome in step.outcomes.items()}}
     keyed: list[str] = []
+    midway: list[str] = []
     outdated: dict[str, Result] = {}
     unnamed = []
     for name, whole in sorted(records_of.items()):
@@ -190,6 +192,8 @@ def others(step: Transition, connections: t.Sequence[Connection]) -> Result:
         units = frozenset[Unit]().union(*(record.units() for record in used))
         names = names_of(name, known.get(name, units))
         keyed += [names[unit] for unit in units if unit in names]
+        for record in filter(is_midway, whole.present() if name in known else ()):
+            midway += [names[unit] for unit in record.units() & known[name] - chosen.get(name, frozenset())]
         for record in used if name in known else ():
             left_out = _outdated(name, record.current, settings[name], known[name] - chosen.get(name, frozenset()))
             outdated.update({names[unit]: found for unit, found in left_out})
@@ -205,6 +209,7 @@ def others(step: Transition, connections: t.Sequence[Connection]) -> Result:
     return {
         "keyed": sorted(keyed),
         "outdated": outdated,
+        "midway": sorted(midway),
         "unnamed": unnamed,
         "departed": [
             {"name": name, "hosts": sorted(hosts), "pairs": sorted(map(list, units))}
@@ -214,6 +219,14 @@ def others(step: Transition, connections: t.Sequence[Connection]) -> Result:
         ],
         "leaving": [row for name, whole in sorted(records_of.items()) for row in _leaving(name, whole, name in known)],
     }
+
+
+def is_midway(record: KeyRecord) -> bool:
+    """Whether hosts may use SAs with other settings than those of the current generation."""
+    current, following = record.current, record.next
+    if current is None or following is None or record.phase not in records.IN_USE:
+        return record.abandoned
+    return record.abandoned or bool(changes.changed(current.settings, following.settings))
 
 
 def _outdated(

@@ -47,7 +47,14 @@ def of_host(run: Rotation, host: str, everywhere: bool = False) -> list[Result]:
     """The policies of the units of this run, with ``everywhere`` also of all others that have keys: those that fit
     their keys, whatever their settings are now.
     """
-    return _of_units(run, host, {*_names(run, host), *(run.expected["keyed"] if everywhere else ())}, everywhere)
+    return _of_units(run, host, {*_names(run, host), *(_elsewhere(run, host) if everywhere else ())}, everywhere)
+
+
+def _elsewhere(run: Rotation, host: str) -> set[str]:
+    """The units with keys that this run leaves out. An interrupted change of the settings of some has not ended: the
+    policies that it left to load at boot are right, and stay as they are if nothing names them.
+    """
+    return set(run.expected["keyed"]).difference(run.expected["midway"], _names(run, host))
 
 
 def _names(run: Rotation, host: str) -> t.Collection[str]:
@@ -326,7 +333,7 @@ def _boot_between(
     own, names = run.own(host), _names(run, host)
     if not _boots(run, host):
         return
-    wanted = [*own["boot_policies"], *_of_units(run, host, set(run.expected["keyed"]).difference(names), True)]
+    wanted = [*own["boot_policies"], *_of_units(run, host, _elsewhere(run, host), True)]
     done = decisions.in_phase(run.expected, RETIRING)
     for change in _changes(run, host, names):
         wanted += chosen(change) if change.beside else change.now if change.name in done else change.before

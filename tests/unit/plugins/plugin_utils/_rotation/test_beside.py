@@ -70,6 +70,7 @@ def run_of(
                 "hosts": dict.fromkeys(ENDS, view),
                 "keyed": ["pair"] if before else [],
                 "outdated": {},
+                "midway": [],
             },
         },
         lambda step, host: Answers((answers or {}) if step == rotation.PREFLIGHT else {}),

@@ -22,7 +22,7 @@ def run(answer: dict[str, t.Any], path: str = FILE) -> rotation.Rotation:
     """
     answers = {"a": answer, "b": {"installed": False, "file": "", "policies": []}}
     state = {
-        "expected": {"hosts": {host: {"connections": ["pair"]} for host in answers}, "outdated": {}},
+        "expected": {"hosts": {host: {"connections": ["pair"]} for host in answers}, "outdated": {}, "midway": []},
         "own": {host: {"file": FILE, "policies": True, "boot": False, "policy_priority": 1000} for host in answers},
     }
     connections = read_connections(

@@ -567,6 +567,47 @@ def test_a_host_that_rebooted_after_stage_keeps_nothing_new_if_its_peer_refuses(
     assert (host.kernel, host.boot) == (before.kernel, before.boot)
 
 
+Faults = t.Mapping[t.Tuple[str, str], t.Tuple[str, int]]
+
+
+def run_with(
+    moment: Moment, new_keys: bool, faults: Faults, only: t.Sequence[world.Unit] | None = None, until: str = ""
+) -> Moment:
+    """A run with these faults, by step and host, that is killed before the step ``until``."""
+    ongoing = Ongoing(moment, "overlap", new_keys, only)
+    for step in itertools.takewhile(until.__ne__, ORDER):
+        if ongoing.stopped:
+            break
+        if step in ipsec_rotation.DECISIONS:
+            ongoing.decide(step)
+            continue
+        for host in world.names(moment):
+            ongoing.ask(step, host, ongoing.questions(step, host), *faults.get((step, host), ()))
+    return ongoing.moment
+
+
+CHANGES: tuple[tuple[dict[str, t.Any], dict[str, t.Any]], ...] = (
+    ({"reqid": 7}, {"reqid": 9}),
+    *(({"mode": one}, {"mode": other}) for one, other in MODES),
+)
+
+
+@functools.lru_cache(maxsize=None)
+def keyed_mesh(reqid: int = 0, mode: str = world.TRANSPORT) -> Moment:
+    return run_plainly(world.beginning("abc")._replace(reqid=reqid, mode=mode), "flush")
+
+
+@pytest.mark.parametrize(("before", "after"), CHANGES)
+@pytest.mark.parametrize("until", [rotation.SEND, rotation.UNNEST, rotation.PERSIST])
+@pytest.mark.parametrize("faults", [{}, {(rotation.STAGE, "b"): ("refused", 3)}])
+def test_a_run_of_other_pairs_does_not_disturb_an_interrupted_change(
+    before: dict[str, t.Any], after: dict[str, t.Any], until: str, faults: Faults
+) -> None:
+    """Neither what hosts load at boot, which the service loads at once, nor their SAs."""
+    left = run_with(keyed_mesh(**before)._replace(**after), True, {}, [("a", "c"), ("b", "c")], until)
+    run_plainly(run_with(left, True, faults, [("a", "b")]), "overlap")
+
+
 def test_the_report_does_not_say_what_nobody_knows() -> None:
     """One host's answer about its file is lost, so that it was not asked to change its SADB; the other refuses."""
     start = run_plainly(world.beginning("ab"), "overlap")

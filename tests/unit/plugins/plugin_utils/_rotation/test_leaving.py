@@ -63,6 +63,7 @@ def run_of(
             "hosts": {host: {"connections": names} for host, names in keyed.items() if names},
             "keyed": [],
             "outdated": {},
+            "midway": [],
         },
     }
     results: dict[tuple[str, str], Result] = {("preflight", host): {"preflight": PREFLIGHT} for host in hosts}

@@ -59,6 +59,7 @@ def run_of(rows: t.Sequence[dict[str, t.Any]], keyed: t.Sequence[str] = (), **st
         "before": {},
         "keyed": keyed,
         "outdated": {},
+        "midway": [],
     }
     return Rotation(
         {

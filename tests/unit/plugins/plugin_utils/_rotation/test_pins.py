@@ -96,6 +96,7 @@ def run_of(phase: str = "prepared", **own: t.Any) -> Rotation:
             "before": {},
             "keyed": ["group"],
             "outdated": {},
+            "midway": [],
         },
     }
     found = {"epoch": 0.0, "leftovers": [], "backend": "xfrm", "held": {}}

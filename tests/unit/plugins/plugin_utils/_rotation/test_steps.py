@@ -116,6 +116,7 @@ def state(left_behind: bool, probe: bool, delay: float, strategy: str = "overlap
             "before": {},
             "keyed": ["ab", "bc"],
             "outdated": {},
+            "midway": [],
         },
     }
 

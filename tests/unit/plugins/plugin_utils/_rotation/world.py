@@ -20,7 +20,7 @@ import typing as t
 
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.units import names_of
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import changes, records
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import changes, records, result
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.steps import Question
 
 Result = t.Dict[str, t.Any]
@@ -307,10 +307,22 @@ def expected(before: Moment, moment: Moment, outcomes: t.Mapping[Unit, str]) -> 
         "stored": wanted,
         "before": earlier,
         "keyed": [every[unit] for unit, record in moment.records if record.current is not None],
-        "outdated": {},
+        "outdated": _outdated(moment, outcomes),
+        "midway": [every[unit] for unit, record in moment.records if unit not in outcomes and result.is_midway(record)],
         "unnamed": [],
         "departed": [],
         "leaving": [],
+    }
+
+
+def _outdated(moment: Moment, outcomes: t.Container[Unit]) -> dict[str, t.Any]:
+    """The settings of the units that a run leaves out, where they have changed since."""
+    (now,) = connections("".join(names(moment)), moment.reqid, moment.is_scripted, moment.mode)
+    every = pairs_of(names(moment))
+    return {
+        every[unit]: record.current.settings
+        for unit, record in moment.records
+        if unit not in outcomes and record.current and record.current.settings != now.only({unit}).settings()
     }
 
 
@@ -547,8 +559,14 @@ def _service(host: Host, name: str, options: Result, moment: Moment, arrived: t.
     answer = {"changed": False, "service_manager": "systemd", "installed": True, "file": FILE, "policies": []}
     if options["state"] == "query":
         return host, answer
-    wanted = _read_policies(name, options["policies"])
-    return host._replace(boot_policies=wanted), {**answer, "changed": wanted != host.boot_policies}
+    wanted, gone = (_read_policies(name, options.get(key, ())) for key in ("policies", "removed"))
+    named = {policy[:2] for policy in (*wanted, *gone)}
+    # Without purge, those that are not named stay.
+    after = wanted | {policy for policy in host.boot_policies if policy[:2] not in named}
+    kernel = host.policies
+    if options.get("load", True):
+        kernel = frozenset(policy for policy in kernel if policy[:2] not in {policy[:2] for policy in after}) | after
+    return host._replace(policies=kernel, boot_policies=after), {**answer, "changed": after != host.boot_policies}
 
 
 _DOES: t.Mapping[str, t.Callable[..., tuple[Host, Result]]] = {
