@@ -228,11 +228,15 @@ def at_stage(run: Rotation, host: str) -> Questions:
         return
     found = [policy for change in _changes(run, host, beside) for policy in change.accepting()]
     yield from installed(run, host, found)
-    # After an interrupted run, peers may have removed the previous SAs already.
-    done = decisions.in_phase(run.expected, RETIRING)
-    yield from _boot_between(
-        run, host, lambda change: change.accepting_at_boot(change.name in done and not change.nested)
-    )
+    done = sent_at_boot(run)
+    yield from _boot_between(run, host, lambda change: change.accepting_at_boot(change.name in done))
+
+
+def sent_at_boot(run: Rotation) -> set[str]:
+    """The units through whose new SAs a host that reboots before the cut-over sends: in an interrupted run, peers may
+    have removed the previous ones. For a change of the mode, `_Change.sending` decides.
+    """
+    return decisions.in_phase(run.expected, RETIRING) - run.nested
 
 
 def at_cut_over(run: Rotation, host: str, delay: float = 0) -> Questions:
@@ -350,7 +354,7 @@ def back(run: Rotation, host: str, pairs: t.AbstractSet[decisions.Pair]) -> Ques
     """
     if not run.own(host)["policies"]:
         return
-    going = _changes(run, host, _within(run, host, pairs))
+    going = _changes(run, host, within(run, host, pairs))
     now = [policy for change in going for policy in change.now]
     # A peer that has not gone back yet sends through the new SAs, so that inbound policies go on accepting both.
     replaced = [
@@ -382,11 +386,14 @@ def _installed_by(run: Rotation, host: str, changes: t.Sequence[_Change]) -> lis
     return new + [policy for change in changes for policy in change.ahead() if policy not in new]
 
 
-def narrowed(run: Rotation, host: str, pairs: t.AbstractSet[decisions.Pair]) -> Questions:
+def narrowed(
+    run: Rotation, host: str, pairs: t.AbstractSet[decisions.Pair], switched: t.AbstractSet[str] = frozenset()
+) -> Questions:
     """Accept packets through the previous SAs only, between hosts none of which sends through the new ones. Where SAs
     are taken over beside keys of the keystore, hosts may send through either, and policies go on accepting both.
+    ``switched`` are the units through whose new SAs the host sends after a reboot.
     """
-    names = run.accepting_both.intersection(_within(run, host, pairs))
+    names = run.accepting_both.intersection(within(run, host, pairs))
     both = {row["name"] for row in run.expected["connections"] if row["current"]} & run.taking
     changes = _changes(run, host, names - both)
     found = [policy for change in changes for policy in change.before if policy["direction"] != _OUT]
@@ -395,13 +402,13 @@ def narrowed(run: Rotation, host: str, pairs: t.AbstractSet[decisions.Pair]) -> 
         yield from _boot_between(
             run,
             host,
-            lambda change: change.before if change in changes else change.accepting_at_boot(change.name not in names),
+            lambda change: change.before if change in changes else change.accepting_at_boot(change.name in switched),
             # Not with the way back: they guard the new outbound SAs until these have left the file.
             _installed_by(run, host, changes),
         )
 
 
-def _within(run: Rotation, host: str, pairs: t.AbstractSet[decisions.Pair]) -> set[str]:
+def within(run: Rotation, host: str, pairs: t.AbstractSet[decisions.Pair]) -> set[str]:
     """The host's units all of whose pairs are among these."""
     return {name for name in _names(run, host) if run.pairs([name], host) <= pairs}
 

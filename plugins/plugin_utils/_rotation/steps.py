@@ -437,7 +437,7 @@ def forget(run: Rotation, host: str) -> Questions:
         limits = {"direction": "inbound", "leave": decisions.listed(every - unused)}
         yield _sadb(run, host, {"src": run.next_file(host), **_LOADS_NOTHING, **limits})
         yield _previous_file(run, host, limits)
-        yield from policies.narrowed(run, host, unused)
+        yield from policies.narrowed(run, host, unused, set(run.names) - policies.within(run, host, back))
         yield from pins.released(run, host, {name for name in run.names if run.pairs([name], host) <= unused})
     # The next run needs both files if it has something left to undo.
     if host in sure and back - switched >= run.pairs(decisions.in_phase(run.expected, *IN_USE), host):
@@ -483,7 +483,7 @@ def _unstage(run: Rotation, host: str) -> Questions:
     if run.overlaps(host) and not decisions.was_skipped(staged) and is_known:
         kept = {*run.gaps, *decisions.in_phase(run.expected, STEADY, *IN_USE)}
         inbound = {"direction": "inbound", "leave": decisions.listed(run.pairs(kept, host))}
-        yield from policies.narrowed(run, host, run.pairs(set(run.names) - kept, host))
+        yield from policies.narrowed(run, host, run.pairs(set(run.names) - kept, host), policies.sent_at_boot(run))
         yield _sadb(run, host, {"src": run.next_file(host), **_LOADS_NOTHING, **inbound})
         yield _previous_file(run, host, inbound)
         waiting = run.beside - kept

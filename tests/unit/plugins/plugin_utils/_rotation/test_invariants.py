@@ -608,6 +608,15 @@ def test_a_run_of_other_pairs_does_not_disturb_an_interrupted_change(
     run_plainly(run_with(left, True, faults, [("a", "b")]), "overlap")
 
 
+@pytest.mark.parametrize(("before", "after"), CHANGES)
+def test_a_host_that_went_back_loads_at_boot_what_it_sends_through(
+    before: dict[str, t.Any], after: dict[str, t.Any]
+) -> None:
+    """One peer went back, too; what the other one did is not known."""
+    faults = {(rotation.CUT_OVER, "c"): ("refused", 3), (rotation.GO_BACK, "b"): ("lost", 1)}
+    run_plainly(run_with(keyed_mesh(**before)._replace(**after), True, faults), "overlap")
+
+
 def test_the_report_does_not_say_what_nobody_knows() -> None:
     """One host's answer about its file is lost, so that it was not asked to change its SADB; the other refuses."""
     start = run_plainly(world.beginning("ab"), "overlap")
