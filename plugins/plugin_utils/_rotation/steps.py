@@ -413,7 +413,8 @@ def go_back(run: Rotation, host: str) -> Questions:
             **_outbound(run, host),
             "src_label": run.label(host),
             "ignore_missing": True,
-            "leave": decisions.listed(kept),
+            # An earlier run may have saved SAs of units that this one leaves out.
+            "leave": decisions.listed(kept | _left_out(run, host)),
             "allow_static_counter_mode": True,  # restore whatever the host had
         },
         name="back",

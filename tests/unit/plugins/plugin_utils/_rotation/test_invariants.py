@@ -617,6 +617,18 @@ def test_a_host_that_went_back_loads_at_boot_what_it_sends_through(
     run_plainly(run_with(keyed_mesh(**before)._replace(**after), True, faults), "overlap")
 
 
+@pytest.mark.parametrize(("before", "after"), [({}, {}), CHANGES[0]])
+def test_a_run_of_one_pair_does_not_take_others_back(before: dict[str, t.Any], after: dict[str, t.Any]) -> None:
+    """The host has a backup from a run of all of its pairs, which made the same generation."""
+    faults = {(rotation.CUT_OVER, "a"): ("lost", 1), (rotation.CUT_OVER, "c"): ("refused", 3)}
+    left = run_with(keyed_mesh(**before)._replace(**after), True, faults)
+    dropped = {(rotation.SEND, "c"): ("dropped", 0)}
+    after_all = run_with(left, False, dropped, [("a", "c")])
+    sent = {sa for sa in after_all.host("a").kernel if sa[1:] == ("a", "b")}
+    assert sent >= {sa for sa in left.host("a").kernel if sa[1:] == ("a", "b")}
+    run_plainly(after_all, "overlap")
+
+
 def test_the_report_does_not_say_what_nobody_knows() -> None:
     """One host's answer about its file is lost, so that it was not asked to change its SADB; the other refuses."""
     start = run_plainly(world.beginning("ab"), "overlap")
