@@ -209,7 +209,7 @@ class ActionModule(HostAction):
         return language.render(sas.leaving(store, units, host))
 
     def _valid_text(self, host: str) -> str:
-        """The text that lists a host's SAs of all current and next generations. It has no key of theirs."""
+        """The text that lists a host's SAs of all generations in use. It has no key of theirs."""
         store = open_keystore(self._loader, self._record.state()["wide"]["keystore"])
         return language.render(sas.valid(store, host))
 

@@ -26,7 +26,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory i
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.facts import facts_of
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.generations import sas_of
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.records import STORES, ConnectionRecord
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.sas import leaving, named
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.sas import leaving, named, valid
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.steps import Order
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.vault import Vault
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.decisions import lost, reload_problems
@@ -206,6 +206,17 @@ def test_pairs_are_midway_while_hosts_may_use_settings_other_than_those_of_the_c
     assert midway(plain, *ROTATION) == []
     advance(store, plain, "prepared", only=["h00,h01"], new_keys=True)
     assert midway(plain, "switching") == []  # with the same settings
+
+
+def test_what_is_staged_is_valid_when_hosts_may_use_it(store: Keystore) -> None:
+    whole = connection(MANY[:3])
+    advance(store, whole, "prepared", *ROTATION)
+
+    def count(*states: str) -> int:
+        advance(store, whole, *states, only=["h00,h01"], new_keys=True)
+        return len(valid(store, "h00"))
+
+    assert [count("prepared"), count("switching"), count("retiring"), count("promoted")] == [4, 6, 6, 4]
 
 
 def test_pairs_that_are_due_are_named_like_the_rows(store: Keystore) -> None:

@@ -18,7 +18,7 @@ from .._connections.model import GROUP, NAME, Unit
 from .._connections.units import matching
 from .directory import Keystore
 from .generations import sas_of, verify_own
-from .records import DERIVED, ConnectionRecord, Generation, KeyRecord
+from .records import DERIVED, IN_USE, ConnectionRecord, Generation, KeyRecord
 
 _PREPARE = "Prepare one with ipsec.manual.ipsec_keystore."
 
@@ -101,14 +101,14 @@ def everything(store: Keystore, which: str, host: str = "") -> list[SecurityAsso
 
 
 def valid(store: Keystore, host: str) -> list[SecurityAssociation]:
-    """The SAs of an endpoint in all current and next generations, also of units that left, with other keys than
-    theirs: whatever else a file of that host lists was discarded or replaced.
+    """The SAs of an endpoint in all generations that hosts may use, also of units that left, with other keys than
+    theirs: whatever else a file of that host lists was discarded or replaced, or is staged anew before it is used.
     """
     return [
         _with_other_keys(sa)
         for whole in store.read_all().values()
         for record in whole.records
-        for generation in (record.current, record.next)
+        for generation in (record.current, record.next if record.phase in IN_USE else None)
         if generation is not None and host in generation.endpoints
         for sa in _sas(store, record, generation, host, None)
     ]

@@ -63,8 +63,9 @@ class Rotation:
     ``expected`` the result of `ipsec_keystore`, and the flags that the steps set. ``answers`` returns
     a host's answers in a step: (step, host). ``text`` returns the ipseckeys text of a host's SAs:
     (names of units, host, generation). ``left`` returns the text that removes a host's SAs of units that
-    left: (units by connection, host). ``valid`` returns the text of all SAs that a host may hold of the
-    keystore, with other keys. ``started`` is when this step began, in seconds since the epoch, controller's clock."""
+    left: (units by connection, host). ``valid`` returns the text of all SAs of the keystore that a
+    host may use, with other keys. ``started`` is when this step began, in seconds since the epoch, controller's clock.
+    """
 
     def __init__(
         self,

@@ -175,16 +175,18 @@ def stage(run: Rotation, host: str) -> Questions:
 
 
 def _without_discarded(run: Rotation, host: str) -> Questions:
-    """Remove what an interrupted run staged of generations that were discarded since, before any host sent through
-    them: with another owner or other addresses, nothing else would. The staged file is the only place that still
-    lists these SAs, so what the keystore has is taken out of it.
+    """Remove what an interrupted run staged, and no host sends through: of generations that were discarded since, with
+    another owner or other addresses, nothing else would. The staged file, which this run replaces, is the only place
+    that lists these SAs, so what hosts may use of the keystore is taken out of it. That includes units that this run
+    leaves out, whose generation may be discarded before it is staged again.
 
     SAs of a discarded generation that hosts may send through stay, also those of units that this run leaves out.
     """
     listed, staged = run.replaced_file(host), run.next_file(host)
     anything = {"allow_static_counter_mode": True, **run.deadline(host)}
     abandoned = [row["name"] for row in run.expected["connections"] if row.get("abandoned")]
-    leave = {"leave": decisions.listed(run.pairs(abandoned, host) | _left_out(run, host))}
+    midway = frozenset(run.expected["midway"])
+    leave = {"leave": decisions.listed(run.pairs(abandoned, host) | _left_out(run, host, midway.__contains__))}
     yield Question("valid", "ipseckeys_file", {"path": listed, "content": run.valid(host), **anything})
     less = {"content": "", "remove_src": listed, "scope": "peers"}
     yield Question("discarded", "ipseckeys_file", {"path": staged, **less, **anything})
@@ -193,12 +195,12 @@ def _without_discarded(run: Rotation, host: str) -> Questions:
     yield _sadb(run, host, {"src": staged, **_LOADS_NOTHING, **leave}, name="discarded_sadb")
 
 
-def _left_out(run: Rotation, host: str) -> set[decisions.Pair]:
-    """The host's pairs of addresses in units that are not part of this run."""
+def _left_out(run: Rotation, host: str, wanted: t.Callable[[str], bool] = lambda name: True) -> set[decisions.Pair]:
+    """The host's pairs of addresses in ``wanted`` units that are not part of this run."""
     names = set(run.names)
     found: set[decisions.Pair] = set()
     for connection in run.connections():
-        units = {unit for unit, name in names_at(connection, host).items() if name not in names}
+        units = {unit for unit, name in names_at(connection, host).items() if name not in names and wanted(name)}
         for source, destinations in connection.only(units).flows(host) if units else ():
             found.update(frozenset(map(format_address, (source, destination))) for destination in destinations)
     return found

@@ -629,6 +629,14 @@ def test_a_run_of_one_pair_does_not_take_others_back(before: dict[str, t.Any], a
     run_plainly(after_all, "overlap")
 
 
+def test_nothing_stays_of_a_generation_that_was_staged_before_a_run_of_other_pairs() -> None:
+    """That run replaces the file that lists its SAs. Then the generation is discarded, since the reqid changes."""
+    staged = run_with(keyed_mesh(reqid=7), True, {}, until="switch")
+    assert is_unused(staged)
+    other = run_with(staged._replace(reqid=9), True, {}, [("a", "c"), ("b", "c")])
+    run_plainly(other, "overlap")
+
+
 def test_the_report_does_not_say_what_nobody_knows() -> None:
     """One host's answer about its file is lost, so that it was not asked to change its SADB; the other refuses."""
     start = run_plainly(world.beginning("ab"), "overlap")

@@ -178,11 +178,11 @@ def pairs_of(hosts: t.Sequence[str]) -> dict[tuple[str, ...], str]:
 
 
 def valid(moment: Moment, host: str) -> Sas:
-    """The SAs of a host in the generations of the keystore."""
+    """The SAs of a host in the generations of the keystore that it may use."""
     return _union(
         sas_of(generation.generation, unit)
         for unit, record in moment.records
-        for generation in (record.current, record.next)
+        for generation in (record.current, record.next if record.phase in records.IN_USE else None)
         if generation is not None and host in unit
     )
 
