@@ -159,14 +159,11 @@ class Counters(t.NamedTuple):
 class Entry(t.NamedTuple):
     """One row of a SADB: the SA, its counters, and whether it is larval (reserved, without keys;
     RFC 2367 section 3.3).
-
-    ``replay_state`` is the backend's own encoding of the sequence numbers and the window, which
-    restores an SA that was removed by mistake."""
+    """
 
     sa: SecurityAssociation
     counters: Counters
     larval: bool = False
-    replay_state: bytes = b""
 
 
 def pack_address(text: str, place: str = "") -> bytes:

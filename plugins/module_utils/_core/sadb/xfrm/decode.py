@@ -129,14 +129,14 @@ def decode(part: Part) -> Entry:
         NO_LIFETIMES if lifetimes == _NO_LIMITS else unpack_lifetimes(lifetimes),
     )
     counters = _UNUSED.get((usage, replay)) or _read_counters(usage, replay)
-    return _make(Entry, (_make(SecurityAssociation, fields + rest), counters, larval, b""))
+    return _make(Entry, (_make(SecurityAssociation, fields + rest), counters, larval))
 
 
 def decode_several(part: Part) -> list[Entry]:
     """The Entry of a message, and those of the messages behind it that differ from it in `OWN` only."""
     entry = decode(part)
     found = [entry]
-    sa, counters, larval, dummy = entry
+    sa, counters, larval = entry
     protocol, mode, encryption, authentication = sa.protocol, sa.mode, sa.encryption, sa.authentication
     others = sa[AFTER_KEYS:]
     last_usage = last_replay = b""
@@ -145,7 +145,7 @@ def decode_several(part: Part) -> list[Entry]:
             last_usage, last_replay = usage, replay
             counters = _UNUSED.get((usage, replay)) or _read_counters(usage, replay)
         fields = (protocol, spi, source, destination, mode, encryption, key, authentication, integrity_key)
-        found.append(_make(Entry, (_make(SecurityAssociation, fields + others), counters, larval, b"")))
+        found.append(_make(Entry, (_make(SecurityAssociation, fields + others), counters, larval)))
     return found
 
 
