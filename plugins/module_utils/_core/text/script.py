@@ -108,7 +108,8 @@ def parse_words(words: t.Sequence[str], name: str = grammar.LINE, **options: t.A
         if not re.fullmatch(r"[!#-~][ !#-~]*", word):
             message = "the word is empty, begins with a blank, or has quotes or characters that are not printable ASCII"
             raise TextError(message, f"{name}, word {number}", 1, 1, "Type it again, or remove it.")
-    text = " ".join(f'"{word}"' if " " in word or word.endswith("\\") else word for word in words)
+    # No word of a shell begins a comment or continues on another line.
+    text = " ".join(f'"{word}"' if " " in word or word[0] == "#" or word[-1] == "\\" else word for word in words)
     return parse(text, name, grammar.LINE, **options)
 
 

@@ -58,6 +58,8 @@ def keep_umask(monkeypatch):
         (["--show-keys", "-s -"], "the file of -s begins with a blank"),
         (["--apply", " /a"], "the file of --apply begins with a blank"),
         (["-f", "/a", "-f", "/b"], "-f is given twice"),
+        (["#"], "unknown command '#'"),
+        (["#flush", "esp"], "unknown command '#flush'"),
         (["--apply", "/a", "--apply", "/b"], "--apply is given twice"),
         (["-n", "get", "esp", "spi", "0x1001", "dst", "localhost"], "only without -n"),
         (["encrkey", KEY], "unknown command"),
