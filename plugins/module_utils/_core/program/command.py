@@ -147,7 +147,8 @@ def _carry_out(lines: Lines, options: Options) -> int:
         try:
             found = script.parse(text, f"command {number}", PROMPT, **options.language())
             output.warn(found.warnings)
-            status |= execute(found.steps, f"command {number}", options, typed)
+            if execute(found.steps, f"command {number}", options, typed):
+                status = 1
             typed += (step.sa for step in found.steps if step.sa is not None)
             if any(step.command == "quit" for step in found.steps):
                 return status

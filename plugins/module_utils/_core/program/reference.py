@@ -21,8 +21,9 @@ _KNOWN = {grammar.ALL: "", grammar.OURS: "not on Solaris", grammar.EXTRA: "Solar
 _VALUES = {grammar.IDENTITY: "TYPE TEXT", "flag": ""}
 SECTIONS = {
     "Exit status": (
-        "0 if everything succeeded, otherwise 1. An interrupted monitor exits with 0. status exits with 0 if all is "
-        "well, with 1 if it lists something as wrong or due, and with 2 if it does not, but could not see everything."
+        "0 if everything succeeded, otherwise 1. An interrupted monitor exits with 0. On the command line, status "
+        "exits with 0 if all is well, with 1 if it lists something as wrong or due, and with 2 if it does not, but "
+        "could not see everything."
     ),
     "Files": (
         "A file of commands must belong to root, have mode 0600 and be on a local file system, in directories that "

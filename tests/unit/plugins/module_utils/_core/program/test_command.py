@@ -310,6 +310,13 @@ def test_the_prompt_reports_errors_and_continues(monkeypatch, capsys):
     assert out.startswith("get esp|ah") and err.count("unknown command") == 1
 
 
+def test_the_prompt_exits_with_one_whatever_failed(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("status\nfrobnicate\nstatus\n"))
+    monkeypatch.setattr(command, "clear_text_server", lambda dummy: "")
+    monkeypatch.setitem(execute._ALONE, "status", lambda dummy, dummy2: 2)
+    assert command.main([]) == 1
+
+
 @pytest.mark.parametrize(("name", "made"), documents.DOCUMENTS.items(), ids=documents.DOCUMENTS)
 def test_generated_documents_are_current(name, made):
     text = made()
