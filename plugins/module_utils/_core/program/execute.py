@@ -44,7 +44,7 @@ def check_beside(steps: t.Sequence[Step], name: str, sadb: Sadb, options: Option
     """Raise what `execute` would raise of the kernel and of what the SADB holds. SAs that are only added may be loaded
     already.
     """
-    if not steps or steps[0].command in _ALONE:
+    if not steps:
         return
     places = _places(steps, name)
     only_adds = all(step.command in ("add", "flush") for step in steps)

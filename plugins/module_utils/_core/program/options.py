@@ -76,7 +76,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("-n", "accept literal addresses only, no host names, and print none"),
     Option("-p", "print XX for every byte of a key"),
     Option("-v", "print each change; print times in seconds, too; with status, print every peer"),
-    Option("--json", "print SAs, events and the status as JSON"),
+    Option("--json", "print SAs, policies, events and the status as JSON"),
     Option(
         "--show-keys",
         "print keys; without it dump, get and monitor print fingerprints, and nothing is saved to standard output",
