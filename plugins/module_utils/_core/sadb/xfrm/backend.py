@@ -77,9 +77,10 @@ class XfrmSadb(Sadb):
         return found
 
     def dump(self, protocol: str = "", source: bytes = b"", destination: bytes = b"") -> list[Entry]:
-        body = b""
-        if protocol:
-            body += uapi.U8_ATTRIBUTE.pack(5, uapi.XFRMA_PROTO, uapi.PROTOCOL_NUMBERS[protocol])
+        # Without a protocol of IPsec the kernel also shows what it makes itself beside tunnels of IPComp, and what
+        # belongs to Mobile IPv6. Nobody can delete that by its identity (xfrm_user_state_lookup).
+        number = uapi.PROTOCOL_NUMBERS[protocol] if protocol else uapi.IPSEC_PROTO_ANY
+        body = uapi.U8_ATTRIBUTE.pack(5, uapi.XFRMA_PROTO, number)
         if source or destination:
             family = uapi.FAMILIES[len(source or destination)]
             body += attribute(

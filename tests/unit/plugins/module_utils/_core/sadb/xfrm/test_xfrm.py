@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import struct
 
@@ -21,8 +22,8 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import
     pack_address,
 )
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb import open_sadb
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import backend, explain, ids, messages, uapi
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import decode as decoding
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import explain, ids, messages, uapi
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.decode import decode, unpack_lifetimes
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.netlink import (
     Message,
@@ -419,3 +420,19 @@ def test_the_identity_is_sent_with_its_mark() -> None:
     assert message.body == pack_address("192.0.2.2").ljust(16, b"\0") + b"\0\0\x10\0" + struct.pack(
         "@HBx", 2, 50
     ) + attribute(21, struct.pack("@II", 5, 255))
+
+
+@pytest.mark.parametrize(("protocol", "number"), [("", 255), ("ah", 51)])
+def test_a_dump_asks_for_sas_of_ipsec_only(monkeypatch: pytest.MonkeyPatch, protocol: str, number: int) -> None:
+    """Without a protocol, Linux shows a state of protocol 4 beside each tunnel of IPComp, and refuses to delete it."""
+    asked: list[Message] = []
+
+    class Link:
+        def dump(self, message: Message, *dummy: object) -> list[model.Entry]:
+            asked.append(message)
+            return []
+
+    monkeypatch.setattr(backend, "open_link", lambda *dummy: contextlib.nullcontext(Link()))
+    assert backend.XfrmSadb().dump(protocol) == []
+    first, last = attributes(asked[0].body, 0, len(asked[0].body))[uapi.XFRMA_PROTO]
+    assert asked[0].body[first:last] == bytes((number,))
