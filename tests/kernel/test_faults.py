@@ -449,6 +449,16 @@ def test_deleting_a_hidden_sa_spares_the_one_without_mark(sadb: XfrmSadb) -> Non
     assert witness.states() == {}
 
 
+def test_an_sa_that_loses_its_mark_replaces_the_marked_one(sadb: XfrmSadb) -> None:
+    """Beside the marked one, the kernel would find it where it is asked to delete that."""
+    marked, plain = sa_of(0x1000, mark=Mark(5, 0xFF)), sa_of(0x1000)
+    sadb.apply(add(marked))
+    sadb.apply(make_plan([plain], sadb.dump(), "exact", scope_sas=[marked]).operations)
+    assert [entry.sa for entry in sadb.dump()] == [plain]
+    (state,) = witness.states().values()
+    assert " mark " not in state
+
+
 def provoke_acquire() -> subprocess.Popen[str]:
     """Send a packet without an SA while a key management daemon listens: the kernel creates a larval SA."""
     witness.run("ip", "link", "add", "dummy0", "type", "dummy")
