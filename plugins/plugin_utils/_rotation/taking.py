@@ -19,13 +19,15 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import
     SecurityAssociation,
     format_address,
     lies_in,
+    mark_text,
 )
+from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.policy import OUT
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
 
 from .._connections.flows import draw_keys, make_sa
 from .._connections.model import Connection, Endpoint, as_replaced
-from . import probes
-from .rotation import SEND, Question, Questions, Rotation
+from . import decisions, policies, probes
+from .rotation import PREFLIGHT, SEND, Question, Questions, Rotation
 
 TAKEN = "taken"
 
@@ -47,7 +49,30 @@ def problems(run: Rotation) -> list[str]:
         for host in run.hosts
         for name, earlier in run.taken(host).items()
         if not run.own(host)["policies"]
+    ] + [
+        f"{host}: it sends through SAs with reqid {reqid} between the hosts of connection {name}, which has another one"
+        f" and would lose packets when it replaces their policies: add replaces_reqid: {reqid} to the connection"
+        for host in run.hosts
+        for name, reqid in _unnamed(run, host)
     ]
+
+
+def _unnamed(run: Rotation, host: str) -> t.Iterator[tuple[str, int]]:
+    """The units without keys where a host sends through SAs that are not to be taken over, and their reqids. Its peers
+    would drop what it sends through the new ones, and the way back would not restore its policies.
+    """
+    answers = run.answers(PREFLIGHT, host)
+    reqids = {row["policy"]: row["reqids"] for row in answers.get(policies.POLICIES).get("replaced", ())}
+    rows = run.expected["connections"] if reqids else ()
+    names = {row["name"] for row in rows if not (row["current"] or row.get("multicast"))} - run.taking
+    for name, now, dummy in run.units(host, names) if names else ():
+        addresses = frozenset(format_address(endpoint.address) for endpoint in now.endpoints)
+        outbound = [policy for policy in policies.of_unit(run, now, host) if policy["direction"] == OUT]
+        for reqid in sorted({reqid for policy in outbound for reqid in reqids.get(policies.labelled(policy), ())}):
+            owner = f"{reqid},{mark_text(now.mark)},{now.if_id}"
+            held = answers.get(PREFLIGHT).get("held", ())
+            if reqid != now.reqid and any(decisions.is_between(key, addresses, owner) for key in held):
+                yield name, reqid
 
 
 def unused(run: Rotation) -> list[str]:

@@ -499,6 +499,36 @@ def test_sas_are_taken_over_with_policies_alone() -> None:
     assert taking.problems(run_of(now, answers=held(5), exchange=False)) == []
 
 
+@pytest.mark.parametrize(
+    ("now", "before", "ways", "reqid", "is_told"),
+    [
+        ({"reqid": 9}, None, ["out"], 77, True),
+        ({}, None, ["out", "in"], 77, True),
+        ({"reqid": 9}, None, ["out"], 0, True),
+        ({"reqid": 9, "replaces_reqid": 5}, None, ["out"], 77, True),
+        ({"reqid": 9, "replaces_reqid": 77}, None, ["out"], 77, False),
+        ({"reqid": 9}, {"reqid": 77}, ["out"], 77, False),  # a change of the reqid
+        ({"reqid": 77}, None, ["out"], 77, False),
+        ({"reqid": 9}, None, ["in"], 77, False),
+        ({"reqid": 9, "mark": "0x7/0xf"}, None, ["out"], 77, False),  # other traffic
+    ],
+)
+def test_a_run_stops_where_it_would_replace_policies_for_sas_that_it_does_not_take_over(
+    now: Result, before: Result | None, ways: list[str], reqid: int, is_told: bool
+) -> None:
+    """As of a connection that has got another name and reqid."""
+    known = {"out": "out 192.0.2.1/32 > 192.0.2.2/32", "in": "in 192.0.2.2/32 > 192.0.2.1/32"}
+    replaced = [{"policy": known[way], "reqids": [reqid]} for way in ways]
+    answers = {**held(reqid), policies.POLICIES: {"added": [], "replaced": replaced}}
+    earlier = None if before is None else connection(**before)
+    found = steps.preflight_problems(run_of(connection(**now), earlier, answers), 0)
+    assert [problem.partition(",")[0] for problem in found] == (
+        [f"a: it sends through SAs with reqid {reqid} between the hosts of connection pair"] if is_told else []
+    )
+    answers[rotation.PREFLIGHT] = {"held": {}}
+    assert not steps.preflight_problems(run_of(connection(**now), earlier, answers), 0)
+
+
 def test_policies_of_a_script_beside_keys_accept_both_to_the_end() -> None:
     """What is loaded at boot, where the script's SAs are missing, goes on sending through SAs of the keystore."""
     ways = ("out 192.0.2.1/32 > 192.0.2.2/32", "in 192.0.2.2/32 > 192.0.2.1/32")
