@@ -9,7 +9,10 @@ then all of it takes effect, or nothing."""
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
+import pkgutil
 import sys
 import typing as t
 
@@ -124,8 +127,19 @@ def _prompt(options: Options) -> int:
         )
     with Lines() as lines:
         if lines.terminal is not None:
+            _import_all()
             _warn_of_missing_rights()
         return _carry_out(lines, options)
+
+
+def _import_all() -> None:
+    """Import now what commands would import when they need it: an upgrade may replace the program while the prompt is
+    open, and nothing can be imported from the new one.
+    """
+    package = (__package__ or "").rpartition(".")[0]
+    for row in pkgutil.walk_packages(sys.modules[package].__path__, f"{package}."):
+        with contextlib.suppress(ImportError, AttributeError):  # what is for another system
+            importlib.import_module(row.name)
 
 
 def _warn_of_missing_rights() -> None:

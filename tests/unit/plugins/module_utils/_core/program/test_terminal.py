@@ -16,6 +16,7 @@ import sys
 import termios
 import time
 import typing as t
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -23,6 +24,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.program import command
 from ansible_collections.ipsec.manual.plugins.module_utils._core.program.terminal import masked
+from ansible_collections.ipsec.manual.plugins.module_utils._module import command as installation
 
 KEY = "308c9d5d11316f73900c811691eaa6fb9561c2ee"
 # Refused, so that it never gets to a kernel.
@@ -61,14 +63,19 @@ def test_every_key_keeps_its_length_and_loses_its_digits(before, key, after):
 class Prompt:
     """The prompt in a process of its own, on a terminal."""
 
-    def __init__(self, before: str = "pass", drop: bool = False, stdout: int | None = None) -> None:
+    def __init__(
+        self, before: str = "pass", drop: bool = False, stdout: int | None = None, installed: Path | None = None
+    ) -> None:
         program = (
             f"import sys; sys.path[:0] = {sys.path!r}; {before}; from {command.__name__} import main;"
             " sys.exit(main(['--allow-clear-text-login']))"
         )
         self.master, slave = pty.openpty()
         self.process = subprocess.Popen(
-            [sys.executable, "-c", program],
+            [
+                sys.executable,
+                *(["-c", program] if installed is None else ["-I", installed, "--allow-clear-text-login"]),
+            ],
             stdin=slave,
             stdout=slave if stdout is None else stdout,
             stderr=slave,
@@ -143,6 +150,18 @@ def test_nothing_is_shown_where_standard_output_is_no_terminal(tmp_path):
         finally:
             prompt.close()
     assert KEY[:4] not in prompt.seen and KEY[:4] not in (tmp_path / "log").read_text()
+
+
+def test_an_open_prompt_outlives_an_upgrade(tmp_path):
+    installed = tmp_path / "ipseckey"
+    installed.write_bytes(installation.program(sys.executable))
+    with opened(installed=installed, drop=True) as prompt:
+        installed.write_bytes(b"another version")
+        prompt.type("status /nonexistent/keys\n")
+        prompt.until("ipseckey> ", 2)
+    assert (
+        "Traceback" not in prompt.seen and "/nonexistent/keys" in prompt.seen.partition("status")[2].partition("\n")[2]
+    )
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or sys.platform != "linux", reason="only root has privileges that can be missing")
