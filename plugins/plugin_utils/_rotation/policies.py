@@ -11,7 +11,8 @@ SAs, they would drop what a peer still sends in the clear.
 
 Two kinds of inbound policies come with the cut-over, too: those of tunnels, since without one, Linux
 drops what arrives through a tunnel (net/xfrm/xfrm_policy.c, __xfrm_policy_check), and those of
-connections that change with a gap, since the previous ones would drop what arrives through the new SAs.
+connections that change with a gap, also back from a discarded generation, since the previous ones would
+drop what arrives through the new SAs.
 
 Where previous and new SAs stand side by side (`Rotation.accepting_both`), policies decide which are used.
 Inbound ones accept both from the step stage until persist; the outbound ones that the cut-over
@@ -246,8 +247,12 @@ def at_cut_over(run: Rotation, host: str, delay: float = 0) -> Questions:
 
 
 def of_cut_over(run: Rotation, host: str) -> list[Result]:
-    """The outbound policies, and the inbound ones of tunnels and of units whose policies change."""
+    """The outbound policies, and the inbound ones of tunnels, of units whose policies change, and of those whose change
+    is taken back.
+    """
     found = []
+    discarded = {row["name"] for row in run.expected["connections"] if row.get("abandoned")}.intersection(run.gaps)
+    replaced = {row["policy"] for row in run.answers(PREFLIGHT, host).get(POLICIES).get("replaced", ())}
     for change in _changes(run, host, _names(run, host)):
         whole = change.tunnel or (change.before and change.before != change.now and not change.beside)
         wide = change.accepting() if change.beside else []
@@ -258,7 +263,9 @@ def of_cut_over(run: Rotation, host: str) -> list[Result]:
         wanted = [
             policy
             for policy in change.now
-            if policy["direction"] == _OUT or (whole and not any(is_same(policy, other) for other in wide))
+            if policy["direction"] == _OUT
+            or (whole and not any(is_same(policy, other) for other in wide))
+            or (change.name in discarded and labelled(policy) in replaced)
         ]
         found += pins.naming(run, host, change.name, wanted)
         found += wide

@@ -629,6 +629,25 @@ def test_a_run_of_one_pair_does_not_take_others_back(before: dict[str, t.Any], a
     run_plainly(after_all, "overlap")
 
 
+@pytest.mark.parametrize(("before", "after"), MODES)
+@pytest.mark.parametrize("until", [rotation.SEND, rotation.UNNEST, rotation.PERSIST])
+def test_the_gap_of_a_mode_that_is_taken_back_ends_with_the_cut_over(before: str, after: str, until: str) -> None:
+    """Inbound policies that an interrupted change left may accept nothing through the new SAs."""
+    left = run_with(keyed_mesh(mode=before)._replace(mode=after), True, {}, until=until)._replace(mode=before)
+    ongoing = Ongoing(left, "flush", False)
+    for step in ORDER[: ORDER.index(rotation.SEND)]:
+        for host in world.names(left):
+            if step not in ipsec_rotation.DECISIONS:
+                ongoing.ask(step, host, ongoing.questions(step, host))
+        if step in ipsec_rotation.DECISIONS:
+            ongoing.decide(step)
+    there = ongoing.moment
+    for sender, receiver in itertools.permutations(world.names(there), 2):
+        sent = world.used(there, sender, receiver)
+        assert sent and sent <= there.host(receiver).kernel
+        assert not world.lost_in_clear(there, {(sender, receiver)}, sender, receiver)
+
+
 def test_nothing_stays_of_a_generation_that_was_staged_before_a_run_of_other_pairs() -> None:
     """That run replaces the file that lists its SAs. Then the generation is discarded, since the reqid changes."""
     staged = run_with(keyed_mesh(reqid=7), True, {}, until="switch")
