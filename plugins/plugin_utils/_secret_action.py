@@ -45,6 +45,8 @@ _PYTHON = re.compile(r"(?:/[A-Za-z0-9_+-][A-Za-z0-9._+-]*)*/(?:platform-)?python
 # Characters: enough for an answer with 50,000 SAs.
 _LONGEST_OUTPUT = 1 << 26
 _BATCH = "ipsec.manual.ipsec_batch"
+# As Ansible has it in the invocation of a module.
+_NOT_SHOWN = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
 
 
 class HiddenOptions(t.Dict[str, t.Any]):
@@ -52,6 +54,19 @@ class HiddenOptions(t.Dict[str, t.Any]):
 
     def __repr__(self) -> str:
         return "{options hidden, they may hold keys}"
+
+
+class LocalOptions(t.Dict[str, t.Any]):
+    """Options of a task that stay in the process that runs it. Ansible pickles the finished task for its main process,
+    where callbacks see its options, and a rescue section has them in ``ansible_failed_task``: they get others.
+    """
+
+    def __init__(self, given: t.Mapping[str, t.Any], others: dict[str, t.Any]) -> None:
+        super().__init__(given)
+        self._others = others
+
+    def __reduce__(self) -> tuple[t.Any, ...]:
+        return dict, (self._others,)
 
 
 class Call(t.NamedTuple):
@@ -199,6 +214,7 @@ class ModuleAction(HostAction):
     digests: tuple[str, ...] = ()
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        self._task.args = LocalOptions(self._task.args, without_keys(self._task.args, self.arguments, self.digests))
         self._hide_item(task_vars or {})
         result: dict[str, t.Any] = super().run(tmp, task_vars)
         problem = misplaced(self._task.args, self.arguments, self.digests)
@@ -296,6 +312,22 @@ def misplaced(
         hint = f"Keys belong in: {secret}." if secret else "This module takes no key."
         return f"{', '.join(wrong)}: what is given here looks like a key, so it is not shown. {hint}"
     return ""
+
+
+def without_keys(
+    given: t.Mapping[str, t.Any], arguments: t.Mapping[str, t.Mapping[str, t.Any]], digests: t.Collection[str] = ()
+) -> dict[str, t.Any]:
+    """The options, as `misplaced` gets them, without what is or may be a key: values, and names that are unknown."""
+    names = _by_name(arguments)
+    return {
+        name: (
+            _NOT_SHOWN
+            if names[name].get("no_log") or isinstance(value, Unresolved) or holds_key(value, digests=name in digests)
+            else value
+        )
+        for name, value in given.items()
+        if name in names
+    }
 
 
 def _nearest(word: str, names: t.Iterable[str]) -> list[str]:

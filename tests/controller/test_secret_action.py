@@ -323,6 +323,30 @@ def test_a_mistake_shows_no_key_and_sends_nothing(tmp_path: pathlib.Path) -> Non
     assert "EXEC" not in output
 
 
+def test_what_ansible_shows_of_a_finished_task_has_no_key(tmp_path: pathlib.Path) -> None:
+    """Ansible shows its options as they were sent: in a rescue section, and where callbacks print them afterwards."""
+    show = {"ansible.builtin.debug": {"var": "ansible_failed_task"}}
+    rescue = [show, {"ansible.builtin.fail": {"msg": "again"}}]
+    output = play(
+        tmp_path,
+        [
+            adding("{{ key }}"),
+            {**adding("{{ key }}"), "retries": 1, "delay": 0},
+            {"ipsec.manual.ipsec_sadb": {"content": "{{ text }}"}},
+            {"ipsec.manual.ipsec_sa": {"encryption_algorithm": "{{ key }}"}},
+            {"ipsec.manual.ipsec_sa": "{{ {key: 'x'} }}"},
+            {"block": [{**adding("{{ key }}"), "ignore_errors": False}], "rescue": rescue},
+        ],
+        # With these, the headings of tasks are printed when they end.
+        {"ANSIBLE_DISPLAY_ARGS_TO_STDOUT": "1", "ANSIBLE_DISPLAY_SKIPPED_HOSTS": "0"},
+        strategy="free",
+        vars={"key": "{{ 'd0' ~ '5ec4e7' * 7 }}", "text": "{{ 'encrkey ' ~ key }}"},
+    )
+    assert "5ec4e7" * 2 not in output
+    assert re.search(r"TASK \[.*encryption_key=VALUE_SPECIFIED_IN_NO_LOG_PARAMETER, protocol=esp, spi=0x1000\]", output)
+    assert output.count('"encryption_key": "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"') == 1
+
+
 @pytest.mark.parametrize(
     ("environment", "options", "message"),
     [
