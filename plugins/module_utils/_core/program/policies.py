@@ -16,6 +16,7 @@ import typing as t
 
 from ..errors import IpsecError, SadbError, raise_all
 from ..files import protected
+from ..signals import uninterrupted
 from ..spd.guarding import guarding
 from ..spd.kernel import Spd
 from ..spd.policy import ABSENT, Policy, PolicyEntry, PolicyOperation, identity, lets_pass, plan
@@ -65,16 +66,17 @@ class PolicyChange(t.NamedTuple):
         added before the refusal is raised.
         """
         problems: list[SadbError] = []
-        try:
-            Spd().apply(self.closing)
-        except SadbError as error:
-            for step in self.closing:
-                try:
-                    Spd().apply([step])
-                except SadbError as problem:
-                    problems.append(problem)
-            problems = [error] if len(problems) == len(self.closing) else problems
-        self._note((*self.loaded, *self.wanted))
+        with uninterrupted():
+            try:
+                Spd().apply(self.closing)
+            except SadbError as error:
+                for step in self.closing:
+                    try:
+                        Spd().apply([step])
+                    except SadbError as problem:
+                        problems.append(problem)
+                problems = [error] if len(problems) == len(self.closing) else problems
+            self._note((*self.loaded, *self.wanted))
         raise_all(problems)
 
     def carry_out(self, sadb: XfrmSadb, operations: t.Sequence[Operation]) -> None:

@@ -13,6 +13,7 @@ from ..errors import InputError, IpsecError, counted
 from ..files import protected
 from ..sadb import open_sadb
 from ..sadb.base import Sadb
+from ..signals import uninterrupted
 from . import loading, output
 from .input import read_file
 from .options import Options
@@ -118,8 +119,9 @@ def _load(path: str, options: Options, sadb: Sadb) -> int:
     output.warn(warnings)
     change = policies.change(path, wanted, policies.read_record(path), Spd().dump())
     change = change.keep_guards_of(entry.sa for entry in sadb.dump() if not entry.larval)
-    Spd().apply(change.operations)
-    change.note()
+    with uninterrupted():
+        Spd().apply(change.operations)
+        change.note()
     if options.verbose:
         output.write("".join(f"{operation}\n" for operation in change.operations))
     output.write(loading.summary(path, change.operations, change.unchanged) + "\n")

@@ -6,21 +6,28 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
-from ansible_collections.ipsec.manual.plugins.module_utils._core.program import loading
+from ansible_collections.ipsec.manual.plugins.module_utils._core.program import loading, spd
 from ansible_collections.ipsec.manual.plugins.module_utils._core.program import policies as change
+from ansible_collections.ipsec.manual.plugins.module_utils._core.program.options import Options
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import model
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import Selector, pack_address
+from ansible_collections.ipsec.manual.plugins.module_utils._core.spd import kernel
 from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.policy import (
     PolicyEntry,
     Template,
     build,
     identity,
 )
+from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.text import render
+from ansible_collections.ipsec.manual.tests.unit.plugins.memory import MemorySadb
 from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.sadb.strategies import policy_sets
 
 ONE, TWO, THREE = (
@@ -118,6 +125,31 @@ def test_the_record_keeps_files_apart(policies, others):
 def test_the_record_holds_identities_only(files):
     noted("/one", [ONE])
     assert "template" not in files[change.RECORD.path].decode() and "esp" not in files[change.RECORD.path].decode()
+
+
+class InterruptedSpd:
+    """An SPD that takes every policy, while somebody interrupts."""
+
+    def apply(self, dummy):
+        os.kill(os.getpid(), signal.SIGINT)
+
+    def dump(self):
+        return []
+
+
+def test_what_is_added_first_is_recorded_even_if_interrupted(files, monkeypatch):
+    monkeypatch.setattr(change, "Spd", InterruptedSpd)
+    with pytest.raises(KeyboardInterrupt):
+        load([ONE], []).close()
+    assert list(map(identity, change.read_record("/one"))) == [identity(ONE)]
+
+
+def test_policies_loaded_alone_are_recorded_even_if_interrupted(files, monkeypatch):
+    monkeypatch.setattr(kernel, "Spd", InterruptedSpd)
+    monkeypatch.setattr(spd, "read_file", lambda *dummy: render([ONE]).encode())
+    with pytest.raises(KeyboardInterrupt):
+        spd._load("/one", Options(policies="/one"), MemorySadb())
+    assert list(map(identity, change.read_record("/one"))) == [identity(ONE)]
 
 
 @pytest.mark.parametrize(
