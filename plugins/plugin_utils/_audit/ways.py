@@ -51,7 +51,8 @@ def goes_over_network(name: str, hosts: str, switch: str) -> bool:
         return False
     rows = (line.partition("#")[0].split() for line in hosts.splitlines())
     known = name in ("", "localhost") or any(name.lower() in map(str.lower, row[1:]) for row in rows)
-    listed = next((line.partition("#")[0].split()[1:] for line in switch.splitlines() if _is_hosts(line)), ["files"])
+    sources = (line.partition("#")[0].partition(":")[2].split() for line in switch.splitlines() if _is_hosts(line))
+    listed = next(sources, ["files"])
     before = next((index for index, word in enumerate(listed) if word not in _LOCAL), len(listed))
     return not (known and "files" in listed[:before])
 

@@ -70,6 +70,8 @@ def test_a_trusted_transport_is_not_clear() -> None:
         ("fe80::1%eth0", "hosts: dns", False),
         ("enigma", "hosts: files dns", False),
         ("ENIGMA", "hosts: files dns", False),
+        ("enigma", "hosts:files dns", False),
+        ("enigma", "hosts :files dns", False),
         ("enigma", "hosts: dns files", True),
         ("enigma", "hosts: files [NOTFOUND=return] dns", False),
         ("enigma", "# nothing", False),
