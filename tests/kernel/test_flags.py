@@ -127,6 +127,38 @@ def test_values_that_the_kernel_sets_are_not_a_difference(sadb: XfrmSadb) -> Non
         witness.write(sysctl, before)
 
 
+def test_inbound_sas_are_restored_where_path_mtu_discovery_is_off(sadb: XfrmSadb) -> None:
+    """Kernels that bind SAs to directions refuse the flag nopmtudisc of inbound ones, and do not set it either."""
+    sysctl = "/proc/sys/net/ipv4/ip_no_pmtu_disc"
+    before = witness.read(sysctl)
+    witness.write(sysctl, "1")
+    try:
+        sa, other = sa_of(0x1000, direction="inbound"), sa_of(0x1001)
+        sadb.apply(witness.add(sa, other))
+        held = witness.states()
+        assert "nopmtudisc" in held["esp", other.spi]
+        entry = next(entry for entry in sadb.dump() if entry.sa.spi == sa.spi)
+        with pytest.raises(SadbError, match="EEXIST"):
+            sadb.apply([Operation("delete", None, entry), *witness.add(other)])
+        assert witness.states() == held
+        update([(entry, model.Lifetimes(hard_packets=9))])
+        assert "hard 9(packets)" in witness.states()["esp", sa.spi]
+    finally:
+        witness.write(sysctl, before)
+
+
+def test_the_tunnel_beside_an_ipcomp_sa_is_no_sa(sadb: XfrmSadb) -> None:
+    """The kernel makes a state of protocol 4 itself, and takes it away with the last SA that uses it."""
+    ends = ("src", "192.0.2.1", "dst", "192.0.2.2")
+    compression = ("proto", "comp", "spi", "0x100", "comp", "deflate", "mode", "tunnel")
+    witness.run("ip", "xfrm", "state", "add", *ends, *compression)
+    sadb.apply(witness.add(sa_of(0x1000)))
+    assert {key[0] for key in witness.states()} == {"comp", "4", "esp"}
+    assert {entry.sa.protocol for entry in sadb.dump()} <= {"comp", "esp"}
+    sadb.apply(plan([], sadb.dump(), "flushed", scope="all", protocols=["esp"]).operations)
+    assert {key[0] for key in witness.states()} == {"comp", "4"}
+
+
 def test_save_omits_and_reports_it(sadb: XfrmSadb, tmp_path: t.Any, capsys: pytest.CaptureFixture[str]) -> None:
     from ansible_collections.ipsec.manual.plugins.module_utils._core.program import command
 
