@@ -214,9 +214,9 @@ def typed(folder: pathlib.Path, role: str, *options: str, **variables: t.Any) ->
         ("rotate", "rotate_store", "7", "one of an empty text, random, derived, but found '7'"),
         ("rotate", "rotate_policies", "maybe", "true or false, but found 'maybe'"),
         ("rotate", "rotate_secure_logging", "maybe", "true or false, but found 'maybe'"),
-        ("rotate", "rotate_timeout", "2.5", "a whole number, but found '2.5'"),
-        ("rotate", "rotate_timeout", "soon", "a whole number, but found 'soon'"),
-        ("rotate", "rotate_grace", "inf", "a number, but found 'inf'"),
+        ("rotate", "rotate_timeout", "2.5", "a whole number of 0 or more, but found '2.5'"),
+        ("rotate", "rotate_timeout", "soon", "a whole number of 0 or more, but found 'soon'"),
+        ("rotate", "rotate_grace", "inf", "a number of 0 or more, but found 'inf'"),
         (
             "rotate",
             "rotate_due",
@@ -235,9 +235,13 @@ def typed(folder: pathlib.Path, role: str, *options: str, **variables: t.Any) ->
             "xfm",
             "one of auto, xfrm, solaris, pfkey, but found 'xfm'. The nearest value is xfrm.",
         ),
-        ("audit", "audit_timeout", "soon", "a whole number, but found 'soon'"),
-        ("audit", "audit_age_limit", "-1", "0 or more, but found -1. Write 0 for no limit."),
-        ("audit", "audit_clock_tolerance", "-0.5", "0 or more, but found -0.5. Write a number of seconds."),
+        ("audit", "audit_timeout", "soon", "a whole number of 0 or more, but found 'soon'"),
+        ("audit", "audit_age_limit", "-1", "a number of 0 or more, but found '-1'"),
+        ("audit", "audit_clock_tolerance", "-0.5", "a number of 0 or more, but found '-0.5'"),
+        ("rotate", "rotate_grace", "-1", "a number of 0 or more, but found '-1'"),
+        ("rotate", "rotate_cutover_delay", "300", "a number from 0 to 299, but found '300'"),
+        ("rotate", "rotate_probe_count", "0", "a whole number from 1 to 1000, but found '0'"),
+        ("rotate", "rotate_probe_count", "1001", "a whole number from 1 to 1000, but found '1001'"),
     ],
 )
 def test_a_wrong_value_is_reported_once_with_the_variable_and_what_is_expected(
@@ -254,7 +258,7 @@ def test_a_wrong_value_is_reported_once_with_the_variable_and_what_is_expected(
         ("rotate_leave", [["a"]], "rotate_leave[0] of a: expected text, but found a list"),
         ("rotate_boot_policies", ["x"], "rotate_boot_policies[0] of a and 2 more: expected a mapping, but found 'x'"),
         ("rotate_keystore", ["x"], "rotate_keystore of a: expected text, but found a list"),
-        ("rotate_timeout", True, "rotate_timeout of a and 2 more: expected a whole number, but found true"),
+        ("rotate_timeout", True, "rotate_timeout of a and 2 more: expected a whole number of 0 or more, but found true"),
         ("rotate_file", "{{ missing }}", "rotate_file of a and 2 more: it cannot be evaluated: 'missing' is undefined"),
         ("rotate_timeout", "{{ missing }}", "rotate_timeout of a and 2 more: it cannot be evaluated: 'missing' is"),
         (

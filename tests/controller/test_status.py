@@ -155,7 +155,7 @@ def test_wrong_connections_are_refused_before_any_host_is_asked(fleet: Fleet) ->
         ({"rotate_due": {"age": "soon"}}, "rotate_due.age: 'soon' is not valid"),
         ({"rotate_due": [1]}, "rotate_due: expected a mapping, but found a list"),
         ({"rotate_backend": "other"}, "rotate_backend: expected one of auto, xfrm, solaris, pfkey, but found 'other'"),
-        ({"rotate_timeout": "soon"}, "rotate_timeout: expected a whole number, but found 'soon'"),
+        ({"rotate_timeout": "soon"}, "rotate_timeout: expected a whole number of 0 or more, but found 'soon'"),
         ({"rotate_keystor": "keys"}, "The nearest name is rotate_keystore."),
     ],
 )

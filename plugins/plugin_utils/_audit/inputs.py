@@ -23,26 +23,19 @@ NEVER = "never"
 # The names are those of the role's variables without the prefix. Some are variables of `rotate`, too.
 WIDE: dict[str, Values] = {
     **{name: rotation.WIDE[name] for name in ("connections", "keystore", "clock_tolerance", "trusted_transports")},
-    "age_limit": {"type": "float"},
+    "age_limit": {"type": "float", "range": (0, None)},
     "directory": {"type": "str"},
     "formats": {"type": "list", "elements": "str", "choices": list(FORMATS)},
     "fail_on": {"type": "str", "choices": [NEVER, *SEVERITIES]},
 }
 OWN: dict[str, Values] = {name: rotation.OWN[name] for name in ("file", "backend", "timeout")}
 NAMES = frozenset([*WIDE, *OWN])
-# Numbers that are not negative.
-_HINTS = {"age_limit": "Write 0 for no limit.", "clock_tolerance": "Write a number of seconds."}
 
 
 def read_wide(inputs: Inputs, hosts: t.Sequence[str]) -> Values:
     """The inputs for all hosts, as the first of them has them. Raises every problem at once."""
     problems: list[IpsecError] = [*unknown(inputs, hosts, {PREFIX: NAMES, "rotate_": rotation.ROLES["rotate_"]})]
     values = read_variables(inputs, hosts[:1], WIDE, PREFIX, problems)[hosts[0]]
-    problems += (
-        InputError(f"expected 0 or more, but found {values[name]:g}", PREFIX + name, hint)
-        for name, hint in _HINTS.items()
-        if values.get(name, 0) < 0
-    )
     problems += _differences(inputs, hosts)
     raise_all(problems)
     return values

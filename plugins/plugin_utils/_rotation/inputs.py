@@ -53,20 +53,20 @@ WIDE: dict[str, Values] = {
     "when": {"type": "str", "choices": [*due.WHEN]},
     "due": {"type": "dict"},  # what it holds is checked by `due.read`
     "strategy": {"type": "str", "choices": ["overlap", "flush"]},
-    "grace": {"type": "float"},
+    "grace": {"type": "float", "range": (0, None)},
     "allow_static_counter_mode": _FLAG,
     "trusted_transports": {"type": "list", "elements": "str"},
-    "cutover_delay": {"type": "float"},
-    "clock_tolerance": {"type": "float"},
+    "cutover_delay": {"type": "float", "range": (0, 299)},
+    "clock_tolerance": {"type": "float", "range": (0, None)},
     "probe": _FLAG,
-    "probe_count": {"type": "int"},
+    "probe_count": {"type": "int", "range": (1, 1000)},
     "report": _TEXT,
 }
 # One value for each host.
 OWN: dict[str, Values] = {
     "file": _TEXT,
     "backend": {"type": "str", "choices": ["auto", "xfrm", "solaris", "pfkey"]},
-    "timeout": {"type": "int"},
+    "timeout": {"type": "int", "range": (0, None)},
     "policies": _FLAG,
     "policy_priority": {"type": "int"},
     "boot": _FLAG,
