@@ -109,12 +109,12 @@ def _generation(row: Row) -> str:
 def _change(row: Row) -> str:
     if row.state == SAME:
         return "-"
-    if row.state == DUE:
-        return "flush, a gap" if row.why else "overlap, no gap"
-    if row.state not in (RESTORED, ROTATED, KEYED):
+    if row.state not in (DUE, RESTORED, ROTATED, KEYED):
         return row.state
     if not row.why:
-        return "overlap, no gap"
+        return "overlap, no gap" if row.old else "first keys"
+    if row.state == DUE:
+        return "flush, a gap"
     return "flush, unknown" if row.gap.at_most is None else f"flush, <= {_whole(row.gap.at_most)} ms"
 
 

@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Writes down, for the leak test, what no output shows in full: each task's result, and at the end
-all registered variables and facts, uncensored.
+"""Writes down, for the leak test, what no output shows in full: each task's result and, of our modules, its options
+as it ended, and at the end all registered variables and facts, uncensored.
 
 A loop's results are written as Ansible passes them, including the items, whatever the modules return.
 """
@@ -48,7 +48,9 @@ class CallbackModule(CallbackBase):
         for argument in arguments:
             if hasattr(argument, "task_fields") or hasattr(argument, "_task_fields"):
                 self._number += 1
-                self._write(f"{self._number:04d}", [argument.result if argument.task.loop else vars(argument)])
+                own = argument.task.action.startswith("ipsec.manual.")
+                result = argument.result if argument.task.loop else vars(argument)
+                self._write(f"{self._number:04d}", [result, argument.task.args if own else {}])
 
     def v2_playbook_on_stats(self, stats: t.Any) -> None:
         manager = self._variables

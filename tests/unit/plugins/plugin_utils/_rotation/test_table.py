@@ -57,15 +57,17 @@ def test_one_line_a_connection() -> None:
                 why=shared,
                 gap=Gap(120.2, 3.5),
             ),
+            ROW._replace(name="new", connection="new", old=0, new=1, state="keyed", packets=Packets(6, 6)),
             ROW._replace(name="old", connection="old", new=2, state="unchanged"),
         ],
         finished=True,
     )
     assert found == [
-        "3 connections: 1 rotated, 1 keyed, 1 unchanged.",
+        "4 connections: 1 rotated, 2 keyed, 1 unchanged.",
         "connection  hosts  generation  strategy, gap     packets",
         "pair        a, b   2 -> 3      overlap, no gap   6 of 6",
         "link        a, b   none -> 1   flush, <= 121 ms  -",
+        "new         a, b   none -> 1   first keys        6 of 6",
         "old         a, b   2           -                 -",
         "flush, because its hosts share one SA, and send through it as soon as",
         "  they have it (link)",
