@@ -94,7 +94,7 @@ options:
         one of them may already be in the kernel or in the file.
       - Only for a peer that dictates it, such as an IMS core (3GPP TS 33.203). Whoever finds the key
         can then read and forge the packets of all these SAs.
-      - A key of a counter-mode cipher is never accepted twice, nor one key for two algorithms.
+      - A key of a counter-mode cipher is never accepted twice with one salt, nor one key for two algorithms.
       - Not needed for removing such SAs.
     type: bool
     default: false

@@ -110,7 +110,7 @@ def _algorithm_problems(sa: SecurityAssociation, allow_static_counter_mode: bool
             "Use aes-cbc with hmac-sha256, or accept it {allow_static_counter_mode} and never load this key twice.",
         )
     yield from _icv_problems(sa.icv_bits, cipher if cipher is not None and cipher.combined else integrity)
-    if sa.encryption_key and sa.encryption_key == sa.authentication_key:
+    if sa.encryption_key and keys.secret(sa.encryption, sa.encryption_key) == sa.authentication_key:
         fix = "Every algorithm of every SA needs a key of its own."
         yield InputError("one key serves both encryption and authentication", "authentication_key", fix)
 

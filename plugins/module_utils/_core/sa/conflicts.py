@@ -18,7 +18,8 @@ class Conflict(t.NamedTuple):
     """The SAs at ``second`` and ``first`` of a sequence share something that must be unique:
     ``field`` is "spi" (one identity, or two that differ in marks of which Linux takes one for the
     other), "encryption_key" or "authentication_key". ``tolerable``: one key in the same place of both,
-    with the same algorithm and no counter mode, which the option allow_shared_key accepts.
+    with the same algorithm and no counter mode, unless their salts differ, which the option
+    allow_shared_key accepts.
     """
 
     second: int
@@ -28,7 +29,7 @@ class Conflict(t.NamedTuple):
 
 
 def conflicts(sas: t.Sequence[SecurityAssociation]) -> t.Iterator[Conflict]:
-    """SAs that share an identity, or a key (DES parity ignored) unless they belong to one group."""
+    """SAs that share an identity, or a key (DES parity and salts ignored) unless they belong to one group."""
     if not _any_conflict(sas):
         return
     spis: dict[t.Any, list[int]] = {}
@@ -44,7 +45,7 @@ def conflicts(sas: t.Sequence[SecurityAssociation]) -> t.Iterator[Conflict]:
             ("authentication_key", sa.authentication, sa.authentication_key),
         ):
             if key:
-                first = owners.setdefault(keys.effective(name, key), index)
+                first = owners.setdefault(keys.secret(name, key), index)
                 if first != index and not _is_one_group(sas[first], sa):
                     yield Conflict(index, first, field, _is_tolerable(sas[first], sa, field))
 
@@ -56,11 +57,19 @@ def _any_conflict(sas: t.Sequence[SecurityAssociation]) -> bool:
     if len(set(map(without_mark, sas))) < len(sas):
         return True
     used = [
-        keys.effective(sa.encryption, sa.encryption_key) if sa.encryption in _PARITY else sa.encryption_key
+        keys.secret(sa.encryption, sa.encryption_key) if sa.encryption in _NOT_AS_GIVEN else sa.encryption_key
         for sa in sas
         if sa.encryption_key
     ]
-    used += [sa.authentication_key for sa in sas if sa.authentication_key]
+    used += [
+        (
+            keys.secret(sa.authentication, sa.authentication_key)
+            if sa.authentication in _NOT_AS_GIVEN
+            else sa.authentication_key
+        )
+        for sa in sas
+        if sa.authentication_key
+    ]
     return len(set(used)) < len(used)
 
 
@@ -81,12 +90,15 @@ def _is_tolerable(one: SecurityAssociation, other: SecurityAssociation, field: s
     kind = field[: -len("_key")]
     name = getattr(one, kind)
     row = algorithm_of(name)
-    if name != getattr(other, kind) or row is None or row.counter_mode:
+    if name != getattr(other, kind) or row is None:
         return False
-    return keys.set_parity(row, getattr(one, field)) == keys.set_parity(row, getattr(other, field))
+    ones, others = getattr(one, field), getattr(other, field)
+    # With another salt, counter mode repeats no nonce.
+    is_same = keys.effective(name, ones) == keys.effective(name, others)
+    return is_same != row.counter_mode and keys.secret(name, ones) == keys.secret(name, others)
 
 
-_PARITY = frozenset(name for name, row in BY_NAME.items() if row.des_parity)
+_NOT_AS_GIVEN = frozenset(name for name, row in BY_NAME.items() if row.des_parity or row.salt_bits)
 
 
 def conflict_message(sas: t.Sequence[SecurityAssociation], conflict: Conflict, first: str) -> tuple[str, str]:

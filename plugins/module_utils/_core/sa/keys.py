@@ -68,6 +68,12 @@ def effective(name: str, key: bytes) -> bytes:
     return set_parity(row, key) if row is not None else key
 
 
+def secret(name: str, key: bytes) -> bytes:
+    """What of a key no other SA may have: the key as the kernel uses it, without the salt that follows it."""
+    row = BY_NAME.get(name)
+    return set_parity(row, key)[: len(key) - row.salt_bits // 8] if row is not None else key
+
+
 def problem(algorithm: Algorithm, key: bytes) -> str:
     """Why the key cannot be used with the algorithm, without showing it; empty for a good key."""
     if not algorithm.key_bits:

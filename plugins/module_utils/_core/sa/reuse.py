@@ -10,7 +10,7 @@ import typing as t
 
 from ..errors import InputError
 from .conflicts import set_problems
-from .keys import effective
+from .keys import secret
 from .model import Entry, Identity, SecurityAssociation, identity, is_unspecified, label, mark_text
 from .plan import Operation, differences
 
@@ -62,9 +62,9 @@ def _new_keys(operation: Operation) -> set[bytes]:
 
 def _keys(sa: SecurityAssociation) -> t.Iterator[bytes]:
     if sa.encryption_key:
-        yield effective(sa.encryption, sa.encryption_key)
+        yield secret(sa.encryption, sa.encryption_key)
     if sa.authentication_key:
-        yield effective(sa.authentication, sa.authentication_key)
+        yield secret(sa.authentication, sa.authentication_key)
 
 
 def _is_same_group(sa: SecurityAssociation, other: SecurityAssociation) -> bool:

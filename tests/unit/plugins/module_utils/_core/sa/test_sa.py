@@ -415,6 +415,32 @@ def test_a_key_in_two_sas_is_found(field):
     assert f"the {field.split('_')[0]} key is also used by {label(first)}" in found[0].message
 
 
+def combined(number, encryption, salt):
+    """An SA with always the same key."""
+    plain = {"authentication": "", "authentication_key": b"", "icv_bits": 0}
+    return good(spi=0x1000 + number, encryption=encryption, encryption_key=bytes(range(32)) + salt, **plain)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_tolerable"),
+    [
+        (combined(1, "aes-gcm", b"salt"), combined(2, "aes-gcm", b"salt"), False),
+        (combined(1, "aes-gcm", b"salt"), combined(2, "aes-gcm", b"SALT"), True),
+        (combined(1, "aes-gcm", b"salt"), combined(2, "aes-ccm", b"sal"), False),
+        (combined(1, "aes-gcm", b"salt"), combined(2, "aes-cbc", b""), False),
+        (combined(1, "aes-cbc", b""), combined(2, "aes-cbc", b""), True),
+    ],
+)
+def test_a_salt_makes_no_other_key(one, other, is_tolerable):
+    assert len(set_problems([one, other])) == len(set_problems([other, one])) == 1
+    assert len(set_problems([one, other], allow_shared_key=True)) == (not is_tolerable)
+
+
+def test_a_salt_does_not_hide_that_one_key_serves_both_algorithms():
+    sa = good(encryption="aes-ctr", encryption_key=bytes(range(32)) + b"salt", authentication_key=bytes(range(32)))
+    assert any("one key serves both" in str(found) for found in problems(sa, allow_static_counter_mode=True))
+
+
 def test_des_keys_that_differ_only_in_parity_are_the_same_key():
     weak = {"encryption": "3des-cbc", "authentication": "", "authentication_key": b""}
     first = good(spi=0x1001, encryption_key=TRIPLE_DES, **weak)
