@@ -255,7 +255,8 @@ REMEDIES: t.Mapping[str, Remedy] = {
     "host-key-unchecked": Remedy(
         "compare what the first command shows with what the second one shows at the host's own console. Go on only if"
         " it is the same key: the third command has ssh know it, the fourth one uses that. To stay so, remove"
-        " host_key_checking=false and StrictHostKeyChecking=no from the settings of Ansible",
+        " host_key_checking=false, StrictHostKeyChecking=no and UserKnownHostsFile=/dev/null from the settings of"
+        " Ansible",
         (
             "ssh-keyscan {port}-t ed25519 -- {detail} >host-key; ssh-keygen -lf host-key",
             "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub",

@@ -19,6 +19,9 @@ from .fleet import Way
 # Connection plugins that reach a host by its name or address, by the last word of their names.
 _BY_ADDRESS = frozenset(["ssh", "smart", "paramiko", "paramiko_ssh", "network_cli", "netconf"])
 _UNCHECKED = re.compile(r"StrictHostKeyChecking\s*[= ]\s*[\"']?(?:no|off)\b", re.I)
+# Any key of a host is new where none is remembered.
+_ACCEPTED = re.compile(r"StrictHostKeyChecking\s*[= ]\s*[\"']?accept-new\b", re.I)
+_FORGOTTEN = re.compile(r"UserKnownHostsFile\s*[= ]\s*[\"']?(?:/dev/null|none)\b", re.I)
 _ARGUMENTS = ("ssh_args", "ssh_common_args", "ssh_extra_args")
 _HOSTS, _SWITCH = "/etc/hosts", "/etc/nsswitch.conf"
 # Sources of names on this machine, in nsswitch.conf(5).
@@ -33,12 +36,16 @@ def way_of(connection: t.Any, address: str, trusted: t.Sequence[str] = (), shado
     return Way(
         transport,
         not is_private(transport, trusted),
-        by_address and (_option(connection, "host_key_checking") is False or bool(_UNCHECKED.search(arguments))),
+        by_address and (_option(connection, "host_key_checking") is False or _is_unchecked(arguments)),
         address,
         by_address and goes_over_network(address, _text(_HOSTS), _text(_SWITCH)),
         tuple(shadowed),
         str(_option(connection, "port") or "") if by_address else "",
     )
+
+
+def _is_unchecked(arguments: str) -> bool:
+    return bool(_UNCHECKED.search(arguments) or _ACCEPTED.search(arguments) and _FORGOTTEN.search(arguments))
 
 
 def goes_over_network(name: str, hosts: str, switch: str) -> bool:

@@ -40,6 +40,14 @@ def files(monkeypatch: pytest.MonkeyPatch) -> None:
         (Plugin("ssh", ssh_common_args="-o StrictHostKeyChecking=no"), "192.0.2.1", {"unchecked"}),
         (Plugin("ssh", ssh_extra_args="-oStrictHostKeyChecking='off'"), "192.0.2.1", {"unchecked"}),
         (Plugin("ssh", ssh_args="-o StrictHostKeyChecking=yes"), "192.0.2.1", set()),
+        (
+            Plugin(
+                "ssh", ssh_args="-o StrictHostKeyChecking=accept-new", ssh_extra_args="-oUserKnownHostsFile=/dev/null"
+            ),
+            "192.0.2.1",
+            {"unchecked"},
+        ),
+        (Plugin("ssh", ssh_args="-o StrictHostKeyChecking=accept-new"), "192.0.2.1", set()),
         (Plugin("ssh"), "partym", {"resolved"}),
         (Plugin("ssh"), "enigma", set()),
         (Plugin("ansible.netcommon.telnet"), "192.0.2.1", {"clear"}),
