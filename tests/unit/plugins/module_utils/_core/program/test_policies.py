@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 
 import pytest
@@ -131,7 +130,7 @@ class InterruptedSpd:
     """An SPD that takes every policy, while somebody interrupts."""
 
     def apply(self, dummy):
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)  # to this thread, as to a process that has no other
 
     def dump(self):
         return []
