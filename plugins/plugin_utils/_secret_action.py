@@ -45,6 +45,7 @@ _PYTHON = re.compile(r"(?:/[A-Za-z0-9_+-][A-Za-z0-9._+-]*)*/(?:platform-)?python
 # Characters: enough for an answer with 50,000 SAs.
 _LONGEST_OUTPUT = 1 << 26
 _BATCH = "ipsec.manual.ipsec_batch"
+_STEP = {"step": {"type": "str", "required": True}}
 # As Ansible has it in the invocation of a module.
 _NOT_SHOWN = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
 
@@ -95,8 +96,9 @@ class HostAction(ActionBase):
 
     def step(self, known: t.Collection[str]) -> str:
         """The option ``step``. Ansible's own refusal would quote it, and it may be a key in the wrong place."""
+        self._task.args = LocalOptions(self._task.args, without_keys(self._task.args, _STEP))
         with printed_once(self._task):
-            dummy, arguments = self.validate_argument_spec(argument_spec={"step": {"type": "str", "required": True}})
+            dummy, arguments = self.validate_argument_spec(argument_spec=_STEP)
             found: str = arguments["step"]
             if found not in known:
                 raise AnsibleActionFail(f"step: there is no step {shown(found)}. Known are: {', '.join(known)}.")

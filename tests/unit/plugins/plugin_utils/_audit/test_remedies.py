@@ -525,11 +525,11 @@ def test_commands_find_the_files_of_vault_ids_from_any_directory(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HOME", "/home/ops")
+    monkeypatch.setenv("HOME", "/srv/ops")
     given = ("ops@prompt", "ops@secrets/pw", "pw@here", "~/pw", "prompt", "a@prompt_ask_vault_pass", "b@/srv/pw")
     line = command_line({"vault_ids": given}, dict.fromkeys(CONFIGURED), "", True)
     assert [word for word in line.vault if word != "--vault-id"] == [
-        *("ops@prompt", f"ops@{tmp_path}/secrets/pw", f"pw@{tmp_path}/here", "/home/ops/pw"),
+        *("ops@prompt", f"ops@{tmp_path}/secrets/pw", f"pw@{tmp_path}/here", "/srv/ops/pw"),
         *("prompt", "a@prompt_ask_vault_pass", "b@/srv/pw"),
     ]
 
