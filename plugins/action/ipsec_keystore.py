@@ -28,6 +28,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory i
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.lease import Lease, Runner, actor
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.steps import Order
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.run import Run, choose, run_problems
+from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import hide_keys
 
 ARGUMENTS: dict[str, t.Any] = {
     "state": {"type": "str", "choices": [*steps.STATES, "released"], "default": "prepared"},
@@ -55,6 +56,7 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         result: dict[str, t.Any] = super().run(tmp, task_vars)
+        hide_keys(self._task, ARGUMENTS)
         with printed_once(self._task):
             dummy, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
         try:

@@ -18,6 +18,9 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._failures import once
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import generations, single_keys
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import open_keystore
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.facts import facts_of
+from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import hide_keys
+
+ARGUMENTS = {"directory": {"type": "path", "required": True}}
 
 
 class ActionModule(ActionBase):
@@ -28,10 +31,9 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         result: dict[str, t.Any] = super().run(tmp, task_vars)
+        hide_keys(self._task, ARGUMENTS)
         with printed_once(self._task):
-            dummy, arguments = self.validate_argument_spec(
-                argument_spec={"directory": {"type": "path", "required": True}}
-            )
+            dummy, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
         try:
             store = open_keystore(self._loader, arguments["directory"])
             known, roots = store.read_all(), store.read_roots()

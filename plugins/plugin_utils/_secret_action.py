@@ -96,7 +96,7 @@ class HostAction(ActionBase):
 
     def step(self, known: t.Collection[str]) -> str:
         """The option ``step``. Ansible's own refusal would quote it, and it may be a key in the wrong place."""
-        self._task.args = LocalOptions(self._task.args, without_keys(self._task.args, _STEP))
+        hide_keys(self._task, _STEP)
         with printed_once(self._task):
             dummy, arguments = self.validate_argument_spec(argument_spec=_STEP)
             found: str = arguments["step"]
@@ -216,7 +216,7 @@ class ModuleAction(HostAction):
     digests: tuple[str, ...] = ()
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
-        self._task.args = LocalOptions(self._task.args, without_keys(self._task.args, self.arguments, self.digests))
+        hide_keys(self._task, self.arguments, self.digests)
         self._hide_item(task_vars or {})
         result: dict[str, t.Any] = super().run(tmp, task_vars)
         problem = misplaced(self._task.args, self.arguments, self.digests)
@@ -314,6 +314,11 @@ def misplaced(
         hint = f"Keys belong in: {secret}." if secret else "This module takes no key."
         return f"{', '.join(wrong)}: what is given here looks like a key, so it is not shown. {hint}"
     return ""
+
+
+def hide_keys(task: t.Any, arguments: t.Mapping[str, t.Mapping[str, t.Any]], digests: t.Collection[str] = ()) -> None:
+    """Keep keys out of what Ansible shows of the task when it has ended."""
+    task.args = LocalOptions(task.args, without_keys(task.args, arguments, digests))
 
 
 def without_keys(

@@ -327,6 +327,7 @@ def test_what_ansible_shows_of_a_finished_task_has_no_key(tmp_path: pathlib.Path
     """Ansible shows its options as they were sent: in a rescue section, and where callbacks print them afterwards."""
     show = {"ansible.builtin.debug": {"var": "ansible_failed_task"}}
     rescue = [show, {"ansible.builtin.fail": {"msg": "again"}}]
+    store = {"directory": "/nowhere/keystore", "connections": [{}]}
     output = play(
         tmp_path,
         [
@@ -335,6 +336,8 @@ def test_what_ansible_shows_of_a_finished_task_has_no_key(tmp_path: pathlib.Path
             {"ipsec.manual.ipsec_sadb": {"content": "{{ text }}"}},
             {"ipsec.manual.ipsec_sa": {"encryption_algorithm": "{{ key }}"}},
             {"ipsec.manual.ipsec_sa": "{{ {key: 'x'} }}"},
+            {"block": [{"ipsec.manual.ipsec_keystore": {**store, "digest_key": "{{ key }}"}}], "rescue": [show]},
+            {"block": [{"ipsec.manual.ipsec_keystore_info": {"encrkey": "{{ key }}"}}], "rescue": [show]},
             {"block": [{**adding("{{ key }}"), "ignore_errors": False}], "rescue": rescue},
         ],
         # With these, the headings of tasks are printed when they end.
