@@ -90,7 +90,7 @@ def _owners(inputs: Inputs, place: str, owners: t.Sequence[str]) -> str:
 
 def check(value: t.Any, spec: Values, place: str) -> t.Any:
     """The value in the type of the spec. Raises InputError if it is of another type, not one of the ``choices``, or
-    outside the ``range``, whose end may be None.
+    outside the ``range``.
     """
     kind = _KINDS[spec["type"]]
     # True is an int for Python.
@@ -110,7 +110,7 @@ def check(value: t.Any, spec: Values, place: str) -> t.Any:
     if spec["type"] == "list":
         inner = {"type": spec.get("elements", "raw"), **{n: spec[n] for n in ("choices",) if n in spec}}
         return [check(part, inner, f"{place}[{number}]") for number, part in enumerate(converted)]
-    if "range" in spec and not spec["range"][0] <= converted <= (spec["range"][1] or math.inf):
+    if "range" in spec and not spec["range"][0] <= converted <= spec["range"][1]:
         raise InputError(f"expected {_expected(spec)}, but found {_found(value)}", place)
     if "choices" in spec and converted not in spec["choices"]:
         near = difflib.get_close_matches(converted, spec["choices"], 1, _NEAR)
@@ -130,10 +130,10 @@ def _expected(spec: Values) -> str:
     if "choices" in spec and spec["type"] != "list":
         return "one of " + ", ".join(choice or "an empty text" for choice in spec["choices"])
     words = _KINDS[spec["type"]].words
-    least, most = spec.get("range", (None, None))
-    if least is None:
+    if "range" not in spec:
         return words
-    return f"{words} from {least} to {most}" if most else f"{words} of {least} or more"
+    least, most = spec["range"]
+    return f"{words} of {least} or more" if most == math.inf else f"{words} from {least} to {most}"
 
 
 def _found(value: t.Any) -> str:

@@ -258,7 +258,11 @@ def test_a_wrong_value_is_reported_once_with_the_variable_and_what_is_expected(
         ("rotate_leave", [["a"]], "rotate_leave[0] of a: expected text, but found a list"),
         ("rotate_boot_policies", ["x"], "rotate_boot_policies[0] of a and 2 more: expected a mapping, but found 'x'"),
         ("rotate_keystore", ["x"], "rotate_keystore of a: expected text, but found a list"),
-        ("rotate_timeout", True, "rotate_timeout of a and 2 more: expected a whole number of 0 or more, but found tr"),
+        (
+            "rotate_timeout",
+            True,
+            "rotate_timeout of a and 2 more: expected a whole number of 0 or more, but found true",
+        ),
         ("rotate_file", "{{ missing }}", "rotate_file of a and 2 more: it cannot be evaluated: 'missing' is undefined"),
         ("rotate_timeout", "{{ missing }}", "rotate_timeout of a and 2 more: it cannot be evaluated: 'missing' is"),
         (

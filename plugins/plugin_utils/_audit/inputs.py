@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 import typing as t
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, IpsecError, raise_all
@@ -23,7 +24,7 @@ NEVER = "never"
 # The names are those of the role's variables without the prefix. Some are variables of `rotate`, too.
 WIDE: dict[str, Values] = {
     **{name: rotation.WIDE[name] for name in ("connections", "keystore", "clock_tolerance", "trusted_transports")},
-    "age_limit": {"type": "float", "range": (0, None)},
+    "age_limit": {"type": "float", "range": (0, math.inf)},
     "directory": {"type": "str"},
     "formats": {"type": "list", "elements": "str", "choices": list(FORMATS)},
     "fail_on": {"type": "str", "choices": [NEVER, *SEVERITIES]},

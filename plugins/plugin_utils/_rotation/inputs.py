@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import fnmatch
+import math
 import re
 import typing as t
 
@@ -53,11 +54,11 @@ WIDE: dict[str, Values] = {
     "when": {"type": "str", "choices": [*due.WHEN]},
     "due": {"type": "dict"},  # what it holds is checked by `due.read`
     "strategy": {"type": "str", "choices": ["overlap", "flush"]},
-    "grace": {"type": "float", "range": (0, None)},
+    "grace": {"type": "float", "range": (0, math.inf)},
     "allow_static_counter_mode": _FLAG,
     "trusted_transports": {"type": "list", "elements": "str"},
     "cutover_delay": {"type": "float", "range": (0, 299)},
-    "clock_tolerance": {"type": "float", "range": (0, None)},
+    "clock_tolerance": {"type": "float", "range": (0, math.inf)},
     "probe": _FLAG,
     "probe_count": {"type": "int", "range": (1, 1000)},
     "report": _TEXT,
@@ -66,7 +67,7 @@ WIDE: dict[str, Values] = {
 OWN: dict[str, Values] = {
     "file": _TEXT,
     "backend": {"type": "str", "choices": ["auto", "xfrm", "solaris", "pfkey"]},
-    "timeout": {"type": "int", "range": (0, None)},
+    "timeout": {"type": "int", "range": (0, math.inf)},
     "policies": _FLAG,
     "policy_priority": {"type": "int"},
     "boot": _FLAG,
@@ -195,8 +196,10 @@ def unknown(
     asked = [host for host in names if names[host]]
     ignored = read_variables(inputs, asked, _IGNORED, "ipsec_ignored_", problems, {"variables": []})
     for host, values in ignored.items():
+        # Where the list itself is wrong, only that is reported.
+        patterns = values.get("variables", ["*"])
         for name in names[host]:
-            if not any(fnmatch.fnmatchcase(name, pattern) for pattern in values.get("variables", "*")):
+            if not any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns):
                 found.setdefault(name, []).append(host)
     given = inputs.given()
     for name, owners in sorted(found.items()):

@@ -61,15 +61,7 @@ def _any_conflict(sas: t.Sequence[SecurityAssociation]) -> bool:
         for sa in sas
         if sa.encryption_key
     ]
-    used += [
-        (
-            keys.secret(sa.authentication, sa.authentication_key)
-            if sa.authentication in _NOT_AS_GIVEN
-            else sa.authentication_key
-        )
-        for sa in sas
-        if sa.authentication_key
-    ]
+    used += [sa.authentication_key for sa in sas if sa.authentication_key]
     return len(set(used)) < len(used)
 
 
@@ -98,6 +90,7 @@ def _is_tolerable(one: SecurityAssociation, other: SecurityAssociation, field: s
     return is_same != row.counter_mode and keys.secret(name, ones) == keys.secret(name, others)
 
 
+# All of them encrypt.
 _NOT_AS_GIVEN = frozenset(name for name, row in BY_NAME.items() if row.des_parity or row.salt_bits)
 
 

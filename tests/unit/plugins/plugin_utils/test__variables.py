@@ -42,7 +42,7 @@ def test_values_are_converted_as_ansible_does(spec: dict[str, t.Any], given: t.A
         ({"type": "int"}, True, "x: expected a whole number, but found true"),
         ({"type": "float"}, "nan", "x: expected a number, but found 'nan'"),
         ({"type": "int", "range": (1, 9)}, 10, "x: expected a whole number from 1 to 9, but found '10'"),
-        ({"type": "float", "range": (0, None)}, -0.1, "x: expected a number of 0 or more, but found '-0.1'"),
+        ({"type": "float", "range": (0, float("inf"))}, -0.1, "x: expected a number of 0 or more, but found '-0.1'"),
         ({"type": "str"}, {"a": "00" * 16}, "x: expected text, but found a mapping"),
         ({"type": "str"}, None, "x: expected text, but found nothing. Write a value, or remove the line."),
         ({"type": "str", "choices": ["", "a"]}, "b", "x: expected one of an empty text, a, but found 'b'"),
