@@ -11,11 +11,13 @@ import ctypes
 import os
 import pty
 import select
+import shutil
 import subprocess
 import sys
 import termios
 import time
 import typing as t
+import zipapp
 from pathlib import Path
 
 import pytest
@@ -24,7 +26,6 @@ from hypothesis import strategies as st
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.program import command
 from ansible_collections.ipsec.manual.plugins.module_utils._core.program.terminal import masked
-from ansible_collections.ipsec.manual.plugins.module_utils._module import command as installation
 
 KEY = "308c9d5d11316f73900c811691eaa6fb9561c2ee"
 # Refused, so that it never gets to a kernel.
@@ -154,7 +155,8 @@ def test_nothing_is_shown_where_standard_output_is_no_terminal(tmp_path):
 
 def test_an_open_prompt_outlives_an_upgrade(tmp_path):
     installed = tmp_path / "ipseckey"
-    installed.write_bytes(installation.program(sys.executable))
+    shutil.copytree(Path(command.__file__).parents[1], tmp_path / "archive" / "core")
+    zipapp.create_archive(tmp_path / "archive", installed, main="core.program.command:main")
     with opened(installed=installed, drop=True) as prompt:
         installed.write_bytes(b"another version")
         prompt.type("status /nonexistent/keys\n")
