@@ -22,13 +22,14 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model im
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import PLACE
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.units import named
 from ansible_collections.ipsec.manual.plugins.plugin_utils._failures import once, printed_once
+from ansible_collections.ipsec.manual.plugins.plugin_utils._gate import failure
 from ansible_collections.ipsec.manual.plugins.plugin_utils._inputs import Inputs
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import records, result, steps
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import open_keystore
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.lease import Lease, Runner, actor
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.steps import Order
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.run import Run, choose, run_problems
-from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import hide_keys
+from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import hide_keys, misplaced
 
 ARGUMENTS: dict[str, t.Any] = {
     "state": {"type": "str", "choices": [*steps.STATES, "released"], "default": "prepared"},
@@ -46,6 +47,8 @@ ARGUMENTS: dict[str, t.Any] = {
     "force": {"type": "bool", "default": False},
     "vault_id": {"type": "str", "default": ""},
 }
+# Options whose values may look like a key: paths, names of hosts, numbers in a list.
+_FREE = ("directory", "connections", "only", "taken_spis")
 
 
 class ActionModule(ActionBase):
@@ -57,6 +60,11 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         result: dict[str, t.Any] = super().run(tmp, task_vars)
         hide_keys(self._task, ARGUMENTS)
+        given = {name: value for name, value in self._task.args.items() if name not in _FREE}
+        problem = misplaced(given, ARGUMENTS)
+        if problem:
+            result.update(failure("ipsec_keystore", problem))
+            return once(self._task, result)
         with printed_once(self._task):
             dummy, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
         try:

@@ -15,10 +15,11 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
 from ansible_collections.ipsec.manual.plugins.plugin_utils import _screen
 from ansible_collections.ipsec.manual.plugins.plugin_utils._failures import once, printed_once
+from ansible_collections.ipsec.manual.plugins.plugin_utils._gate import failure
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import generations, single_keys
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import open_keystore
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.facts import facts_of
-from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import hide_keys
+from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import hide_keys, misplaced
 
 ARGUMENTS = {"directory": {"type": "path", "required": True}}
 
@@ -32,6 +33,10 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         result: dict[str, t.Any] = super().run(tmp, task_vars)
         hide_keys(self._task, ARGUMENTS)
+        problem = misplaced({name: value for name, value in self._task.args.items() if name != "directory"}, ARGUMENTS)
+        if problem:
+            result.update(failure("ipsec_keystore_info", problem))
+            return once(self._task, result)
         with printed_once(self._task):
             dummy, arguments = self.validate_argument_spec(argument_spec=ARGUMENTS)
         try:
