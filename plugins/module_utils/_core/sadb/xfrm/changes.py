@@ -163,16 +163,14 @@ def _requests(operations: t.Sequence[Operation]) -> tuple[list[Message], set[int
     return requests, together
 
 
-def _steps(operations: t.Sequence[Operation], before: t.Mapping[Identity, Part]) -> list[UndoStep]:
+def _steps(operations: t.Sequence[Operation], before: t.Mapping[Identity, Part]) -> t.Iterator[UndoStep]:
     """A step for each request of `_requests`, so that it can be undone."""
-    steps: list[UndoStep] = []
     for operation in operations:
         old, new = operation.old, operation.new
         if old is not None:
-            steps.append(UndoStep(old.sa, None if redacted(old.sa) else restore(before[identity(old.sa)])))
+            yield UndoStep(old.sa, None if redacted(old.sa) else restore(before[identity(old.sa)]))
         if new is not None:
-            steps.append(UndoStep(new, delete_sa(new)))
-    return steps
+            yield UndoStep(new, delete_sa(new))
 
 
 def _rehearse(link: Netlink, operations: t.Sequence[Operation]) -> None:

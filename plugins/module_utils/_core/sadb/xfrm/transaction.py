@@ -10,6 +10,7 @@ every request has an inverse, and these are sent in reverse order where one requ
 from __future__ import annotations
 
 import contextlib
+import itertools
 import typing as t
 
 from ...errors import SadbError, raise_also
@@ -53,42 +54,60 @@ def transaction(
     link: Netlink,
     kind: TransactionKind,
     chunks: t.Iterable[tuple[t.Sequence[Message], t.Container[int]]],
-    steps: t.Callable[[], list[UndoStep]],
+    steps: t.Callable[[], t.Iterable[UndoStep]],
     done: t.Callable[[t.Sequence[UndoStep]], list[UndoStep]] = all_doubtful,
 ) -> t.Iterator[None]:
     """Carry out all requests in order; undo them where the kernel refuses one, or where the block fails.
 
     A chunk is requests, and the indexes of those that go in one send with the request before.
-    ``steps`` returns a step for each request of all chunks; it is called only where something
-    failed. ``done`` picks from steps whose answers were lost those to be undone.
+    ``steps`` returns a step for each request of all chunks, of which those are taken whose requests were sent; it
+    is called only where something failed. ``done`` picks from steps whose answers were lost those to be undone.
 
-    Raises SadbError with what was refused and what became of the rest, or the block's own error
-    with what could not be undone."""
-    begun = 0
+    Raises SadbError with what was refused and what became of the rest, or the error of the block, or of
+    what makes the chunks, with what could not be undone."""
+    carried_out = sending = 0
+    try:
+        for batch in _batches(link, chunks):
+            sending = len(batch)
+            refusals, failure = _send(link, batch)
+            if refusals or failure is not None:
+                break
+            carried_out += sending
+            sending = 0
+        else:
+            yield
+            return
+    except BaseException as cause:
+        sent = list(itertools.islice(steps(), carried_out + sending))
+        unknown = sent[carried_out:]
+        raise_also(cause, _undo(kind, sent[:carried_out] + (done(unknown) if unknown else [])))
+        raise
+    sent = list(itertools.islice(steps(), carried_out + sending))
+    before, last = sent[:carried_out], sent[carried_out:]
+    if failure is None:
+        before += [step for index, step in enumerate(last) if index not in refusals]
+    elif isinstance(failure, AnswersLost):
+        # A send that failed changed nothing; only lost answers leave the outcome unknown.
+        before += done(last)
+    error = _error(kind, last, refusals, failure)
+    raise with_outcome(error, _undo(kind, before), kind.unchanged)
+
+
+def _batches(
+    link: Netlink, chunks: t.Iterable[tuple[t.Sequence[Message], t.Container[int]]]
+) -> t.Iterator[t.Sequence[Message]]:
+    """The requests of all chunks, as many at a time as go in one send."""
     for requests, inseparable in chunks:
         for first, last in link.batches(requests, inseparable=inseparable):
-            refusals: dict[int, Refusal] = {}
-            failure = None
-            try:
-                refusals = link.send(requests[first:last])[0]
-            except NetlinkError as exc:
-                failure = exc
-            if refusals or failure is not None:
-                every = steps()
-                before, batch = every[: begun + first], every[begun + first : begun + last]
-                if failure is None:
-                    before += [step for index, step in enumerate(batch) if index not in refusals]
-                elif isinstance(failure, AnswersLost):
-                    # A send that failed changed nothing; only lost answers leave the outcome unknown.
-                    before += done(batch)
-                error = _error(kind, batch, refusals, failure)
-                raise with_outcome(error, _undo(kind, before), kind.unchanged)
-        begun += len(requests)
+            yield requests[first:last]
+
+
+def _send(link: Netlink, batch: t.Sequence[Message]) -> tuple[dict[int, Refusal], NetlinkError | None]:
+    """The refusals by index, or why not all answers came."""
     try:
-        yield
-    except BaseException as error:
-        raise_also(error, _undo(kind, steps()))
-        raise
+        return link.send(batch)[0], None
+    except NetlinkError as exc:
+        return {}, exc
 
 
 def _error(

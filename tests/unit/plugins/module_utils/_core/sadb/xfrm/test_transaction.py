@@ -128,6 +128,30 @@ def test_what_cannot_be_put_back_is_reported_and_the_rest_undone(link: Link) -> 
     assert link.sent[3:] == [b"undo 0"]
 
 
+def test_a_chunk_that_cannot_be_made_undoes_those_before(link: Link) -> None:
+    def chunks() -> t.Iterator[tuple[list[Message], t.Container[int]]]:
+        yield [Message(1, b"do 0"), Message(1, b"do 1")], ()
+        raise ValueError("the second chunk")
+
+    def steps() -> t.Iterator[UndoStep]:
+        yield from (UndoStep(f"thing {number}", Message(1, b"undo %d" % number)) for number in range(2))
+        raise ValueError("nor can what would undo it")
+
+    link.answers = [{}, {}, {}, {}]
+    with pytest.raises(ValueError, match="the second chunk"), module.transaction(
+        t.cast(t.Any, link), KIND, chunks(), steps
+    ):
+        pytest.fail("not everything was done")
+    assert link.sent == [b"do 0", b"do 1", b"undo 1", b"undo 0"]
+
+
+def test_whatever_stops_a_send_leaves_nothing_done(link: Link) -> None:
+    link.answers = [{}, MemoryError(), {0: Refusal(errno.ENOENT, "")}, {}]
+    with pytest.raises(MemoryError), run(link, 3):
+        pytest.fail("not everything was done")
+    assert link.sent == [b"do 0", b"do 1", b"undo 1", b"undo 0"]
+
+
 @pytest.mark.parametrize("refused", [False, True])
 def test_a_block_that_fails_undoes_everything(link: Link, refused: bool) -> None:
     link.answers = [{}, {}, {0: Refusal(errno.EEXIST, "")} if refused else {}, {}]
