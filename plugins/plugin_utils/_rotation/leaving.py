@@ -16,8 +16,8 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.checks import ANYTHING
-from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.policy import identity, label
-from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.text import read_policies
+from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.policy import identity
+from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.text import read_policy
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
 
 from .._connections.model import Connection, Unit, connection_of
@@ -139,11 +139,14 @@ def _policies(run: Rotation, host: str, own: t.Sequence[Leaving]) -> list[Result
         return []
     here = run.own(host)
     others = [*run.connections(), *(shape for part in _divided(run)[1] for shape in part.shapes)]
-    kept = [*_of(run, host, others), *here["boot_policies"]]
-    needed = {identity(policy) for policy in read_policies(kept, "rotate_boot_policies", [])}
-    going = _of(run, host, [shape for part in own for shape in part.shapes])
-    found = {identity(policy): view for policy, view in zip(read_policies(going, "", []), going)}
+    needed = {_identity(view) for view in (*_of(run, host, others), *here["boot_policies"])}
+    # Two generations of a unit, and two connections between the same addresses, have the same policies.
+    found = {_identity(view): view for view in _of(run, host, [shape for part in own for shape in part.shapes])}
     return [view for key, view in found.items() if key not in needed]
+
+
+def _identity(view: Result) -> t.Hashable:
+    return identity(read_policy(view, "", []))
 
 
 def _of(run: Rotation, host: str, connections: t.Iterable[Connection]) -> list[Result]:
@@ -176,13 +179,29 @@ def done(run: Rotation) -> list[str]:
 
 def problems(run: Rotation) -> list[str]:
     """Why hosts that could be reached did not remove everything."""
-    found = {
-        f"{host}: {decisions.reason(answer)}": None
-        for host in hosts(run)
-        for answer in (*run.answers(PREFLIGHT, host).results.values(), *run.answers(LEAVE, host).results.values())
-        if decisions.has_failed(answer) and not decisions.is_unreachable(answer)
-    }
+    found: dict[str, None] = {}
+    finished = set(done(run))
+    for host in hosts(run):
+        reasons = [
+            decisions.reason(answer)
+            for answer in _answers(run, host)
+            if decisions.has_failed(answer) and not decisions.is_unreachable(answer)
+        ]
+        if host not in finished and not reasons and not _is_away(run, host):
+            # An error of this code, or the end of the time for the task, came before its questions.
+            reasons = [decisions.UNASKED]
+        found.update((f"{host}: {reason}", None) for reason in reasons)
     return list(found)
+
+
+def _answers(run: Rotation, host: str) -> list[Result]:
+    return [answer for step in (PREFLIGHT, LEAVE) for answer in run.answers(step, host).results.values()]
+
+
+def _is_away(run: Rotation, host: str) -> bool:
+    """Whether the host did not answer."""
+    answers = _answers(run, host)
+    return not answers or any(map(decisions.is_unreachable, answers))
 
 
 def forecast(run: Rotation, host: str) -> list[str]:
@@ -197,7 +216,7 @@ def forecast(run: Rotation, host: str) -> list[str]:
         f"{_listed(names)}: no longer in the connections; a run would remove",
         f"  SAs in the kernel and in {run.own(host)['file']}: {_listed(spis)}",
     ]
-    gone = [label(policy) for policy in read_policies(_policies(run, host, own), "", [])]
+    gone = list(map(policies.labelled, _policies(run, host, own)))
     if gone:
         found += [f"  policies: {_listed(gone)}", "  after which nothing protects this traffic"]
     elif run.own(host)["policies"]:
@@ -231,7 +250,9 @@ def _is_reached(run: Rotation, host: str) -> bool:
 
 
 def _why(run: Rotation, host: str) -> str:
-    return "was not reached" if host in run.state["own"] else "takes no part in this run"
+    if host not in run.state["own"]:
+        return "takes no part in this run"
+    return "was not reached" if _is_away(run, host) else "could not do it"
 
 
 def units(parts: t.Iterable[Leaving]) -> dict[str, frozenset[Unit]]:

@@ -15,7 +15,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader i
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.changes import draw_sas
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.generations import SpiAllocator
 from ansible_collections.ipsec.manual.plugins.plugin_utils._policies import policies_of_host
-from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import leaving, policies, rotation
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import decisions, leaving, policies, rotation
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.record import UNANSWERED, Answers
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.rotation import Result, Rotation
 from ansible_collections.ipsec.manual.tests.unit.plugins.plugin_utils._rotation import world
@@ -143,6 +143,18 @@ def test_policies_that_others_need_stay() -> None:
     assert not removed(run, "a")
 
 
+def test_a_policy_may_have_several_reasons_to_go_and_to_stay() -> None:
+    """An interrupted change gives a unit two generations, and a renamed connection the policies of the old one."""
+    gone, kept, new = (connection(name, "a", "b") for name in ("old", "kept", "new"))
+    own = policies_of_host(gone, "a")
+    later = connection("old", "a", "b", associations=[{"protocol": "esp", "authentication_algorithm": "hmac-sha512"}])
+    two = {"settings": [later.settings(), gone.settings()], "selectors": [{}, {}]}
+    assert removed(run_of([{**row(gone), **two}], leave=["old"]), "a") == own
+    run = run_of([row(gone), row(kept)], [new], leave=["old"])
+    run.own("a")["boot_policies"] = own
+    assert not removed(run, "a")
+
+
 def test_networks_and_protocols_of_policies_are_remembered() -> None:
     networks = {"a": {"address": ADDRESS["a"], "networks": ["10.1.0.0/16"]}, "b": ADDRESS["b"]}
     (tunnel,) = read_connections([{"name": "t", "mode": "tunnel", "endpoints": networks, "upper_protocol": "udp"}])
@@ -154,16 +166,28 @@ def test_networks_and_protocols_of_policies_are_remembered() -> None:
 def test_a_host_that_did_not_answer_is_named_and_not_asked() -> None:
     run = run_of([row(STAR)], [connection("mesh", "a", "b")], leave=["mesh"])
     run.state["results"]["preflight", "c"] = {"preflight": UNANSWERED}
-    assert not list(leaving.leave(run, "c")) and leaving.done(run) == [] and leaving.problems(run) == []
+    assert not list(leaving.leave(run, "c")) and leaving.done(run) == []
     for host in "ab":
         asked = [question.name for question in leaving.leave(run, host)]
         run.state["results"]["leave", host] = dict.fromkeys(asked, {"changed": True})
-    assert leaving.done(run) == ["a", "b"]
+    assert leaving.done(run) == ["a", "b"] and leaving.problems(run) == []
     assert leaving.lines(run)[:2] == ["Removed from a: mesh/a,c.", "Removed from b: mesh/b,c."]
     assert leaving.lines(run)[2].startswith("Still to be removed from c, which was not reached: mesh/a,c, mesh/b,c.")
     assert leaving.report(run) == [
         {"name": f"mesh/{host},c", "connection": "mesh", "removed_from": [host], "waiting_for": ["c"]} for host in "ab"
     ]
+
+
+def test_a_host_that_was_reached_and_is_not_done_is_a_problem() -> None:
+    """The step may end before its questions: by an error on the controller, or since the time for the task is over."""
+    run = run_of([row(connection("old", "a", "b"))], leave=["old"])
+    run.state["results"]["leave", "a"] = {"file": {"failed": True, "msg": "the disk is full"}}
+    assert leaving.problems(run) == ["a: the disk is full", f"b: {decisions.UNASKED}"]
+    assert [line.split(":")[0] for line in leaving.lines(run)] == [
+        f"Still to be removed from {host}, which could not do it" for host in "ab"
+    ]
+    run.state["results"]["leave", "b"] = {"file": UNANSWERED}
+    assert leaving.problems(run) == ["a: the disk is full"] and "b, which was not reached:" in leaving.lines(run)[1]
 
 
 def test_a_forecast_names_what_would_go_and_what_stays() -> None:
