@@ -19,20 +19,34 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.digest impor
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import Counters, Entry, identity
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.plan import EXACT, plan
 from ansible_collections.ipsec.manual.plugins.plugin_utils._audit import keystore
-from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import Connection, Unit
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import (
+    GROUP,
+    Connection,
+    Unit,
+    connection_of,
+)
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import result, steps
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Keystore
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.facts import facts_of
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.generations import sas_of
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.records import STORES, ConnectionRecord
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.records import (
+    STORES,
+    ConnectionRecord,
+    KeyRecord,
+)
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.sas import leaving, named, valid
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.steps import Order
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.vault import Vault
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.decisions import lost, reload_problems
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.run import choose
 from ansible_collections.ipsec.manual.tests.unit.plugins.generations import limited
-from ansible_collections.ipsec.manual.tests.unit.plugins.plugin_utils._keystore.test_parts import first_format
+from ansible_collections.ipsec.manual.tests.unit.plugins.plugin_utils._keystore.test_parts import connection as mesh
+from ansible_collections.ipsec.manual.tests.unit.plugins.plugin_utils._keystore.test_parts import (
+    first_format,
+    made,
+    promoted,
+)
 
 MANY = [f"h{number:02}" for number in range(50)]
 ROTATION = ("switching", "retiring", "promoted")
@@ -421,3 +435,40 @@ def test_a_pair_that_comes_back_is_not_removed_any_more(store: Keystore) -> None
     whole = store.read("mesh")
     assert whole is not None and [(record.left, record.cleaned) for record in whole.records] == [("", None)]
     assert set(outcomes(step).values()) == {"kept"}
+
+
+@pytest.mark.parametrize("last", ["prepared", "promoted"])
+def test_the_keys_of_a_group_are_retired_when_the_hosts_that_hold_them_removed_them(store: Keystore, last: str) -> None:
+    """A host that left a group before is one of these only until the group has other keys."""
+    groups = {"multicast": ["224.0.0.5"]}
+    advance(store, connection(MANY[:3], **groups), "prepared", *ROTATION)
+    advance(store, connection(MANY[:2], **groups), "prepared", *(ROTATION if last == "promoted" else ()))
+    hosts = MANY[: 2 if last == "promoted" else 3]
+    assert [bool(leaving(store, {"mesh": frozenset([GROUP])}, host)) for host in hosts] == [True] * len(hosts)
+    assert cleaned(store, [GROUP], *hosts[:-1]).records and not cleaned(store, [GROUP], hosts[-1]).records
+
+
+def test_a_host_that_left_with_the_last_generation_of_format_1_can_be_removed(store: Keystore) -> None:
+    """It has the keys that are the previous ones of all others."""
+    record = made(promoted(made(KeyRecord("mesh"), "random")), "random", mesh("abcd"))
+    store.write_texts({"mesh": first_format(promoted(record))})
+    gone = [("a", "e"), ("b", "e"), ("c", "e"), ("d", "e")]
+    step = steps.carry_out(store, [mesh("abcd")], Order("prepared", "me@here"))
+    (row,) = result.others(step, [mesh("abcd")])["leaving"]
+    assert not step.changed and set(row["settings"][0]["endpoints"]) == set("abcde")
+    assert len(leaving(store, {"mesh": frozenset(gone)}, "e")) == 16
+    assert not any(record.left for record in cleaned(store, gone, *"abcde").records)
+
+
+def test_a_host_that_came_back_has_not_left_although_the_run_is_limited_to_others(store: Keystore) -> None:
+    whole = connection(MANY[:4])
+    advance(store, whole, "prepared", *ROTATION)
+    advance(store, connection(MANY[:2]), "prepared")
+    back = connection(MANY[:3])
+    step = advance(store, back, "prepared", only=["mesh/h00,h01"])
+    found = result.others(step, [back])
+    assert [row["hosts"] for row in found["departed"]] == [["h03"]]
+    (row,) = found["leaving"]
+    gone = {unit for unit in whole.units() if "h03" in unit}
+    assert connection_of("mesh", row["settings"][0]).units() == gone
+    assert {tuple(pair) for pair in found["departed"][0]["pairs"]} == gone

@@ -126,6 +126,12 @@ class KeyRecord(t.NamedTuple):
     def generations(self) -> t.Iterator[Generation]:
         return (found for found in (self.current, self.next, self.previous) if found is not None)
 
+    def held(self) -> list[Generation]:
+        """The generations that hosts may still hold, the newest first. Units that left before format 2 have only the
+        previous one, with which they left.
+        """
+        return [found for found in (self.next, self.current) if found is not None] or [*self.generations()]
+
     def pick(self, which: str) -> Generation | None:
         """The generation that ``which`` names; "newest" is the next one, or without one the current one."""
         if which == NEWEST:

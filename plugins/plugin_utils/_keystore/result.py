@@ -21,7 +21,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.text.render imp
 from .._connections.flows import udp_port
 from .._connections.model import Association, Connection, Unit, connection_of
 from .._connections.units import names_of
-from . import changes, records
+from . import changes, parts, records
 from .facts import facts_of, facts_of_part
 from .generations import Roots, sas_of
 from .records import NEWEST, ConnectionRecord, Generation, KeyRecord
@@ -177,6 +177,7 @@ def others(step: Transition, connections: t.Sequence[Connection]) -> Result:
     left a connection.
     """
     known = {connection.name: connection.units() for connection in connections}
+    hosts_of = {connection.name: frozenset(connection.hosts) for connection in connections}
     settings = {connection.name: connection.settings() for connection in connections}
     chosen = {
         name: frozenset[Unit]().union(*(part.connection.units() for part in outcome.parts))
@@ -214,10 +215,14 @@ def others(step: Transition, connections: t.Sequence[Connection]) -> Result:
         "departed": [
             {"name": name, "hosts": sorted(hosts), "pairs": sorted(map(list, units))}
             for name, whole in sorted(records_of.items())
-            for hosts, units in [(changes.departed(whole), changes.left_units(whole))]
+            # A run that is limited to others does not take back what has returned.
+            for hosts in [changes.departed(whole).keys() - hosts_of.get(name, frozenset())]
+            for units in [changes.left_units(whole) - known.get(name, frozenset())]
             if hosts or units
         ],
-        "leaving": [row for name, whole in sorted(records_of.items()) for row in _leaving(name, whole, name in known)],
+        "leaving": [
+            row for name, whole in sorted(records_of.items()) for row in _leaving(name, whole, known.get(name))
+        ],
     }
 
 
@@ -241,17 +246,21 @@ def _outdated(
             yield unit, earlier.only({unit}).settings()
 
 
-def _leaving(name: str, whole: ConnectionRecord, is_known: bool) -> t.Iterator[Result]:
-    """The units that left, those of a record together, with the settings of their generations."""
+def _leaving(name: str, whole: ConnectionRecord, present: t.AbstractSet[Unit] | None) -> t.Iterator[Result]:
+    """The units that left, those of a record together, with the settings of their generations. ``present`` are those
+    of the connection, None if it is not among the connections.
+    """
     for record in whole.records:
-        found = [generation for generation in (record.next, record.current) if generation is not None]
-        if found and (record.left or not is_known):
-            yield {
-                "connection": name,
-                "settings": [generation.settings for generation in found],
-                "selectors": [generation.selectors for generation in found],
-                "cleaned": list(record.cleaned) if record.cleaned is not None else None,
-            }
+        if record.left or present is None:
+            part = parts.divided(record, (present or frozenset()).__contains__).get(False)
+            found = part.held() if part is not None else []
+            if found:
+                yield {
+                    "connection": name,
+                    "settings": [generation.settings for generation in found],
+                    "selectors": [generation.selectors for generation in found],
+                    "cleaned": list(record.cleaned) if record.cleaned is not None else None,
+                }
 
 
 def diff_of(step: Transition) -> list[Result]:

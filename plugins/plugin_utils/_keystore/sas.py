@@ -123,8 +123,8 @@ def leaving(store: Keystore, units: t.Mapping[str, frozenset[Unit]], host: str) 
         whole = store.read(name)
         for record in whole.records if whole is not None else ():
             own = record.units() & wanted
-            for generation in (record.current, record.next):
-                if own and generation is not None and host in generation.endpoints:
+            for generation in record.held():
+                if own and host in generation.endpoints:
                     found += _sas(store, record, generation, host, own)
     return [_with_other_keys(sa) for sa in found]
 

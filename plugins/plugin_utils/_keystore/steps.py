@@ -286,7 +286,8 @@ def _cleaned(
             if not is_leaving:
                 found.append(part)
                 continue
-            hosts = {host for generation in part.generations() for host in generation.endpoints}
+            # A group may have had other hosts when its previous keys were made.
+            hosts = {host for generation in part.held() for host in generation.endpoints}
             done = {*(part.cleaned or ()), *(order.cleaned & hosts)}
             part = part._replace(left=part.left or when, cleaned=tuple(sorted(done)))
             for is_over, piece in parts.divided(part, functools.partial(_is_over, hosts=hosts, done=done)).items():

@@ -30,6 +30,11 @@ ABSENT = "absent"
 STATES = ("present", ABSENT)
 EVERYTHING = "*"  # in rotate_leave; no connection and no host has this name
 _NAMED = 3
+_UNKNOWN = (
+    "%s left connection %s while the keystore had its first format, which does not say what was there then: remove it"
+    " from this host and its former peers with ipsec_sadb and ipsec_policy, state absent. After that, ipsec_keystore"
+    " with state retired ends this warning."
+)
 _KEPT = "are kept, so that no traffic between them is sent unencrypted. To remove them, run with rotate_leave:"
 
 
@@ -50,9 +55,14 @@ class Leaving(t.NamedTuple):
         return self.shapes[0].units()
 
     @property
+    def everyone(self) -> list[str]:
+        """The hosts that held something. Only those of a group can differ between its generations."""
+        return sorted({host for shape in self.shapes for host in shape.hosts})
+
+    @property
     def hosts(self) -> list[str]:
         """The hosts that still hold something."""
-        return [host for host in self.shapes[0].hosts if host not in self.cleaned]
+        return [host for host in self.everyone if host not in self.cleaned]
 
 
 def chosen(run: Rotation) -> list[Leaving]:
@@ -72,28 +82,29 @@ def _divided(run: Rotation) -> tuple[list[Leaving], list[Leaving]]:
             connection_of(row["connection"], settings, selectors)
             for settings, selectors in zip(row["settings"], row["selectors"])
         ]
-        every = shapes[0].units()
-        wanted = _wanted(run, shapes[0], row["cleaned"] is not None, known)
-        for found, units in ((removed, wanted), (kept, every - wanted)):
+        whole = Leaving(shapes, frozenset(row["cleaned"] or ()))
+        wanted = _wanted(run, whole, row["cleaned"] is not None, known)
+        for found, units in ((removed, wanted), (kept, whole.units - wanted)):
             if units:
-                found.append(Leaving([shape.only(units) for shape in shapes], frozenset(row["cleaned"] or ())))
+                found.append(whole._replace(shapes=[shape.only(units) for shape in shapes]))
     return removed, kept
 
 
-def _wanted(run: Rotation, shape: Connection, is_begun: bool, known: t.AbstractSet[str]) -> frozenset[Unit]:
+def _wanted(run: Rotation, whole: Leaving, is_begun: bool, known: t.AbstractSet[str]) -> frozenset[Unit]:
     if run.wide["only"]:
         return frozenset()
     if is_begun or EVERYTHING in run.wide["leave"]:
-        return shape.units()
+        return whole.units
     if run.wide["state"] == ABSENT:
-        return frozenset(unit for unit in shape.units() if not run.state["own"].keys().isdisjoint(unit or shape.hosts))
-    words = [word for word in run.wide["leave"] if word == shape.name or word not in known]
-    return frozenset().union(*(matching(word, shape) for word in words))
+        here = run.state["own"].keys()
+        return frozenset(unit for unit in whole.units if not here.isdisjoint(unit or whole.everyone))
+    words = [word for word in run.wide["leave"] if word == whole.name or word not in known]
+    return frozenset().union(*(matching(word, shape) for word in words for shape in whole.shapes))
 
 
 def unknown(run: Rotation) -> list[str]:
     """Warnings about words of rotate_leave that name nothing that left."""
-    rows = [part.shapes[0] for found in _divided(run) for part in found]
+    rows = [shape for found in _divided(run) for part in found for shape in part.shapes]
     return [
         f"rotate_leave names {word}, but nothing of that name has left the connections and is waiting to be removed."
         for word in run.wide["leave"]
@@ -268,15 +279,21 @@ def lines(run: Rotation) -> list[str]:
     finished = set(done(run))
     removed: dict[str, list[str]] = {}
     waiting: dict[str, list[str]] = {}
+    retirable: dict[str, dict[str, None]] = {}
+    staying = {connection.name: connection.hosts for connection in run.connections()}
     for part in chosen(run):
         for host in part.hosts:
-            (removed if host in finished else waiting).setdefault(host, []).extend(_names_at(part, host))
+            names = _names_at(part, host)
+            (removed if host in finished else waiting).setdefault(host, []).extend(names)
+            # A word for a host that has other pairs in the connection would name those.
+            words = names if host in staying.get(part.name, ()) else [f"{part.name}/{host}"]
+            retirable.setdefault(host, {}).update(dict.fromkeys(words))
     found = [f"Removed from {host}: {_listed(names)}." for host, names in sorted(removed.items())]
     for host, names in sorted(waiting.items()):
         found.append(
             f"Still to be removed from {host}, which {_why(run, host)}: {_listed(names)}. The next run that reaches it"
             " removes them; if none ever will, retire them with ipsec_keystore, state retired and only"
-            f" [{', '.join(names[:_NAMED])}]."
+            f" [{', '.join(retirable[host])}]."
         )
     return found
 
@@ -293,7 +310,7 @@ def report(run: Rotation) -> list[Result]:
         }
         for part in chosen(run)
         for unit in sorted(part.units)
-        for ends in [list(unit or part.shapes[0].hosts)]
+        for ends in [list(unit or part.everyone)]
     ]
 
 
@@ -303,19 +320,26 @@ def kept(run: Rotation) -> list[str]:
     """
     result, gone = run.expected, units(chosen(run))
     successors = _successors(run)
+    staying: dict[str, set[str]] = {}
+    for part in _divided(run)[1]:
+        staying.setdefault(part.name, set()).update(part.hosts)
     connections = [
         f"connection {row['name']} is not among the connections of this run, and has keys (generation"
-        f" {row['generation']}) on {', '.join(row['hosts'])}. {_fate(row['name'], successors.get(row['name'], ''))}"
+        f" {row['generation']}) on {', '.join(sorted(staying[row['name']]))}."
+        f" {_fate(row['name'], successors.get(row['name'], ''))}"
         for row in result["unnamed"]
-        if row["name"] not in gone
+        if row["name"] in staying
     ]
     found = []
     for row in result["departed"]:
         name, left = row["name"], [pair for pair in row["pairs"] if tuple(pair) not in gone.get(row["name"], ())]
         if name in {other["name"] for other in result["unnamed"]}:
             continue
+        known = {host for pair in row["pairs"] for host in pair or row["hosts"]}
         for host in row["hosts"]:
-            if not row["pairs"] or any(host in pair or not pair for pair in left):
+            if host not in known:
+                found.append(_UNKNOWN % (host, name))
+            elif any(host in pair or not pair for pair in left):
                 found.append(
                     f"{host} left connection {name}. Its SAs and policies, and those of its former peers with it,"
                     f" {_KEPT} [{name}/{host}]."

@@ -173,6 +173,10 @@ def test_a_host_that_did_not_answer_is_named_and_not_asked() -> None:
     assert leaving.done(run) == ["a", "b"] and leaving.problems(run) == []
     assert leaving.lines(run)[:2] == ["Removed from a: mesh/a,c.", "Removed from b: mesh/b,c."]
     assert leaving.lines(run)[2].startswith("Still to be removed from c, which was not reached: mesh/a,c, mesh/b,c.")
+    assert leaving.lines(run)[2].endswith("only [mesh/c].")
+    run.state["results"]["leave", "b"] = {"file": UNANSWERED}
+    assert leaving.lines(run)[1].endswith("only [mesh/b,c].")
+    run.state["results"]["leave", "b"] = run.state["results"]["leave", "a"]
     assert leaving.report(run) == [
         {"name": f"mesh/{host},c", "connection": "mesh", "removed_from": [host], "waiting_for": ["c"]} for host in "ab"
     ]
@@ -235,6 +239,39 @@ def test_a_renamed_connection_is_recognized_by_its_addresses(present: list[Conne
     assert "rotate_leave: [old]" in warning
     run.wide["leave"] = ["old"]
     assert leaving.kept(run) == []
+
+
+def test_a_connection_of_which_only_a_part_is_removed_is_named() -> None:
+    """The removal of host c began before the connection left as a whole."""
+    run = run_of([row(connection("mesh", "a", "b")), row(STAR, ["a"])])
+    run.expected.update(
+        unnamed=[{"name": "mesh", "generation": 1, "hosts": ["a", "b"]}],
+        departed=[{"name": "mesh", "hosts": ["c"], "pairs": [["a", "c"], ["b", "c"]]}],
+    )
+    (warning,) = leaving.kept(run)
+    assert "has keys (generation 1) on a, b. " in warning and "rotate_leave: [mesh]" in warning
+    run.wide["leave"] = ["mesh/a,b"]
+    assert leaving.kept(run) == []
+
+
+def test_a_host_that_left_a_group_whose_change_was_interrupted_still_has_the_previous_keys() -> None:
+    before, after = (connection("ospf", *hosts, multicast=["224.0.0.5"]) for hosts in ("abc", "ab"))
+    run = run_of([{**row(after), "settings": [after.settings(), before.settings()], "selectors": [{}, {}]}])
+    run.wide["leave"] = ["ospf"]
+    assert leaving.hosts(run) == ["a", "b", "c"] and removed(run, "c") == policies_of_host(before, "c") != []
+    assert [entry["waiting_for"] for entry in leaving.report(run)] == [["a", "b", "c"]]
+
+
+def test_only_what_can_be_removed_is_to_be_named() -> None:
+    """The keystore does not know what hosts had that left before it had format 2."""
+    run = run_of([row(STAR)], [connection("mesh", "a", "b")])
+    departed = {"name": "mesh", "hosts": ["c", "f"], "pairs": [["a", "c"], ["b", "c"]]}
+    run.expected.update(unnamed=[], departed=[departed])
+    known, unknown = leaving.kept(run)
+    assert known.startswith("c left connection mesh.") and "rotate_leave: [mesh/c]" in known
+    assert unknown.startswith("f left connection mesh while") and "rotate_leave" not in unknown
+    run.expected["departed"] = [{"name": "mesh", "hosts": ["f"], "pairs": []}]
+    assert leaving.kept(run) == [unknown]
 
 
 def sas_at(name: str) -> world.Sas:
