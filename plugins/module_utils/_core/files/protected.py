@@ -100,6 +100,21 @@ def write(path: str, data: bytes, check: Check = lambda: None) -> None:
         _put(directory, name, data, check)
 
 
+def create(path: str, data: bytes) -> bool:
+    """As `write`, but only if the file does not exist; returns whether it was created."""
+    with _writing(path) as (directory, name, dummy):
+        try:
+            atomic.create(name, data, FILE_MODE, directory)
+        except FileExistsError:
+            return False
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(name, dir_fd=directory)
+            raise
+        os.fsync(directory)
+    return True
+
+
 def update(
     path: str, change: t.Callable[[bytes | None], bytes], check: Check = lambda: None
 ) -> tuple[bytes | None, bytes]:

@@ -55,8 +55,9 @@ SECTIONS = {
         "/run/ipseckey/policies records, and no longer names are removed; without a file of SAs, those that guard an "
         "SA of the kernel stay, with a warning. --show-policies prints all policies but those of sockets, and with "
         "--json the fields of such a file and the number of each. --save-policies writes such a file, which must not "
-        "exist yet, so that --policies or --boot-file can name it. --flush-policies and --delete-policy remove "
-        "policies of other programs, too, and warn if the traffic of SAs may leave in the clear then."
+        "exist yet, so that --policies or --boot-file can name it; it names the policies that such a file cannot "
+        "express, and the exit status is 1. --flush-policies and --delete-policy remove policies of other programs, "
+        "too, and warn if the traffic of SAs may leave in the clear then."
     ),
     "The service": (
         "--boot-file changes which FILE the service at boot loads, if the Ansible module ipsec.manual.ipsec_boot "

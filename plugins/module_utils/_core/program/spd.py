@@ -19,7 +19,7 @@ from .input import read_file
 from .options import Options
 
 if t.TYPE_CHECKING:
-    from ..spd.policy import Policy
+    from ..spd.policy import Policy, PolicyEntry
 
 
 def carry_out(options: Options) -> int:
@@ -68,16 +68,15 @@ def _save(path: str) -> int:
     """
     from ..spd.kernel import Spd
     from ..spd.policy import label
-    from ..spd.text import parse, render
+    from ..spd.text import render
 
-    if os.path.lexists(path):
-        raise InputError("the file exists, and policies are saved to a new one only", path, "Name another file.")
     # The kernel lists the last one first, while of several for a packet, the first one decides.
     entries = Spd().dump()[::-1]
-    others = [entry.policy for entry in entries if entry.policy.extra or not entry.complete]
-    text = render(entry.policy for entry in entries if entry.policy not in others).encode("ascii")
-    parse(text, path)  # what could not be loaded is not saved
-    protected.write(path, text)
+    policies = [entry.policy for entry in entries if _is_expressible(entry)]
+    others = [entry.policy for entry in entries if not _is_expressible(entry)]
+    text = render(policies).encode("ascii")
+    if os.path.lexists(path) or not protected.create(path, text):
+        raise InputError("the file exists, and policies are saved to a new one only", path, "Name another file.")
     for policy in others:
         output.complain(
             IpsecError(
@@ -87,6 +86,18 @@ def _save(path: str) -> int:
             )
         )
     return 1 if others else 0
+
+
+def _is_expressible(entry: PolicyEntry) -> bool:
+    """Whether a file can name the policy, so that loading it brings back the same one."""
+    from ..spd.text import parse, render
+
+    if entry.policy.extra or not entry.complete:
+        return False
+    try:
+        return parse(render([entry.policy]).encode("ascii"), "")[0] == (entry.policy,)
+    except IpsecError:
+        return False
 
 
 def _line(policy: Policy) -> str:

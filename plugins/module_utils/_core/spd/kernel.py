@@ -128,7 +128,10 @@ def decode(part: Part) -> PolicyEntry | None:
         tuple(map(_read_template, packed)),
         tuple(extra),
     )
-    return PolicyEntry(policy, index, add_time, use_time, pack_selector(traffic, family) == selector)
+    # Packets and security contexts are compared together: one with a context stands beside one without it
+    # (net/xfrm/xfrm_policy.c, xfrm_policy_insert_list).
+    complete = pack_selector(traffic, family) == selector and uapi.XFRMA_SEC_CTX not in found
+    return PolicyEntry(policy, index, add_time, use_time, complete)
 
 
 def _share_words(share: int) -> list[str]:

@@ -118,14 +118,17 @@ def build(
     mark: Mark | None = None,
     if_id: int = 0,
 ) -> Policy:
-    """A policy in normal form: a missing address means any of the other address's family."""
+    """A policy in normal form: a missing address means any of the other address's family, or in a template without
+    any, of the packets that it gets.
+    """
     size = len(selector.source or selector.destination or bytes(4))
     selector = selector._replace(source=selector.source or bytes(size), destination=selector.destination or bytes(size))
     filled = []
     for template in templates:
-        outer = len(template.source or template.destination or bytes(size))
+        # The next template gets the packets of this one (net/xfrm/xfrm_user.c, validate_tmpl).
+        size = len(template.source or template.destination or bytes(size))
         filled.append(
-            template._replace(source=template.source or bytes(outer), destination=template.destination or bytes(outer))
+            template._replace(source=template.source or bytes(size), destination=template.destination or bytes(size))
         )
     return Policy(direction, selector, action, priority, None if mark == Mark(0, 0) else mark, if_id, tuple(filled))
 
@@ -161,6 +164,7 @@ def problems(policy: Policy) -> list[InputError]:
         wrong(
             "templates", f"{len(policy.templates)} templates are too many", "The kernel accepts 6; remove the others."
         )
+    size, whose = len(policy.selector.source), "selector"
     for index, template in enumerate(policy.templates):
         place = f"templates[{index}]"
         one_of(f"{place} protocol", template.protocol, (ESP, AH, "comp"))
@@ -176,8 +180,11 @@ def problems(policy: Policy) -> list[InputError]:
                 "a tunnel needs the address of its far end",
                 "Give the outer addresses of both ends.",
             )
-        elif template.mode == TRANSPORT and len(template.source) != len(policy.selector.source):
-            wrong(place, "transport mode cannot change the address family", "Use addresses of the selector's family.")
+        elif template.mode == TRANSPORT and len(template.source) != size:
+            fix = f"Use addresses of the family of the {whose}."
+            wrong(place, "transport mode cannot change the address family", fix)
+        if template.mode != TRANSPORT:
+            size, whose = len(template.source), "tunnel before it"
         for field in ("spi", "reqid"):
             if not 0 <= getattr(template, field) <= 0xFFFFFFFF:
                 wrong(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import fcntl
 import os
 import shutil
@@ -85,6 +86,23 @@ def test_missing_directories_are_made_0700(folder):
         os.umask(before)
     assert [mode_of(folder / "inet"), mode_of(folder / "inet" / "secret")] == [0o700, 0o700]
     assert (folder / "inet").stat().st_uid == 0
+
+
+@needs_root
+def test_a_file_is_created_only_where_there_is_none(keys, monkeypatch):
+    assert protected.create(str(keys), SECRET)
+    assert (keys.read_bytes(), mode_of(keys)) == (SECRET, 0o600)
+    assert not protected.create(str(keys), b"new")
+    assert keys.read_bytes() == SECRET
+    keys.unlink()
+
+    def fail(*dummy):
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(protected.atomic.os, "write", fail)
+    with pytest.raises(ProtectedFileError, match="ENOSPC"):
+        protected.create(str(keys), SECRET)
+    assert not keys.exists()
 
 
 @needs_root

@@ -151,6 +151,39 @@ def test_policies_loaded_alone_are_recorded_even_if_interrupted(files, monkeypat
     assert list(map(identity, change.read_record("/one"))) == [identity(ONE)]
 
 
+def test_only_what_a_file_can_express_is_saved(monkeypatch, capsys):
+    """The others, of which one would keep the whole file from being loaded, are named."""
+    tunnel = Template("esp", "tunnel", bytes(4), bytes(4), 0, 1)
+    strange = [
+        ONE._replace(extra=("icmp",)),
+        TWO._replace(templates=(ONE.templates[0]._replace(protocol="comp"),)),
+        TWO._replace(templates=(ONE.templates[0]._replace(mode="4"),)),
+        TWO._replace(templates=(ONE.templates[0]._replace(spi=5),)),
+        TWO._replace(direction="in", templates=(tunnel,)),
+        TWO._replace(action="block"),
+        TWO._replace(selector=TWO.selector._replace(destination_prefix=24)),
+        TWO._replace(mark=model.Mark(0x101, 0xFF)),
+    ]
+    saved = {}
+
+    class There:
+        def dump(self):
+            return [*held(ONE, *strange), *held(THREE, complete=False)]
+
+    monkeypatch.setattr(kernel, "Spd", There)
+    monkeypatch.setattr(spd.protected, "create", lambda path, data: saved.setdefault(path, data) is data)
+    assert spd._save("/nowhere/saved") == 1
+    assert saved == {"/nowhere/saved": render([ONE]).encode()}
+    assert capsys.readouterr().err.count("so it was not saved") == 9
+
+
+def test_policies_are_not_saved_over_a_file_that_came_meanwhile(monkeypatch):
+    monkeypatch.setattr(kernel, "Spd", InterruptedSpd)
+    monkeypatch.setattr(spd.protected, "create", lambda *dummy: False)
+    with pytest.raises(IpsecError, match="the file exists"):
+        spd._save("/nowhere/saved")
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"{", b"[]", b'{"/one": 7}', b'{"/one": [[1]]}', b'{"/one": [{"direction": "out"}]}']
 )

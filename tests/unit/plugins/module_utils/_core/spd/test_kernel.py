@@ -67,6 +67,18 @@ def test_a_policy_that_the_model_cannot_express_is_incomplete(offset: int, value
     assert spd_policy.plan([policy], [entry], spd_policy.ABSENT) == []
 
 
+def test_a_policy_with_a_security_context_is_never_ours() -> None:
+    """The kernel keeps one with a context and one without it side by side."""
+    policy = spd_policy.build("out", PAIR, [ESP])
+    theirs = kernel.new_policy(policy).body + attribute(uapi.XFRMA_SEC_CTX, bytes(8))
+    entries = [entry for entry in (kernel.decode(Part(theirs, 0, len(theirs))), sent(policy)) if entry is not None]
+    assert [entry.complete for entry in entries] == [False, True]
+    for order in (entries, entries[::-1]):
+        assert spd_policy.plan([policy], order) == []
+    assert [step.kind for step in spd_policy.plan([policy], entries[:1])] == ["add"]
+    assert spd_policy.plan([policy], entries[:1], spd_policy.ABSENT) == []
+
+
 def changed(offset: int, value: int) -> bytes:
     """The message body of one of our policies with one byte changed."""
     body = bytearray(kernel.new_policy(spd_policy.build("out", PAIR, [ESP])).body)
@@ -180,3 +192,16 @@ def test_missing_addresses_are_any_of_the_family() -> None:
     policy = spd_policy.build("in", Selector(source=six, source_prefix=128), [spd_policy.Template("esp")])
     assert policy.selector.destination == bytes(16)
     assert policy.templates[0].source == bytes(16)
+
+
+def test_a_template_gets_the_packets_of_the_one_before_it() -> None:
+    """As in net/xfrm/xfrm_user.c, validate_tmpl: only a tunnel changes the family."""
+    six = pack_address("2001:db8::1"), pack_address("2001:db8::2")
+    tunnel, outer = spd_policy.Template("esp", "tunnel", *six), spd_policy.Template("ah")
+    policy = spd_policy.build("out", PAIR, [tunnel, outer])
+    assert policy.templates[1].source == policy.templates[1].destination == bytes(16)
+    assert spd_policy.problems(policy) == []
+    (wrong,) = spd_policy.problems(policy._replace(templates=(tunnel, ESP)))
+    assert wrong.place == "templates[1]" and "tunnel before it" in wrong.hint
+    (wrong,) = spd_policy.problems(policy._replace(templates=(outer._replace(source=six[0], destination=six[1]), ESP)))
+    assert wrong.place == "templates[0]" and "selector" in wrong.hint
