@@ -308,7 +308,7 @@ def test_two_runs_do_not_meet(made: Service, monkeypatch: pytest.MonkeyPatch) ->
         fcntl.flock(held, fcntl.LOCK_EX)
         before = made.all()
         status, output = made.switch(new)
-        assert status == 1 and "another run with it has not ended. Wait until it ends" in output
+        assert status == 1 and "another run that sets up this service has not ended. Wait until it ends" in output
         assert made.all() == before
     assert made.switch(new)[0] == 0
     assert stat.S_IMODE(os.stat(boot_file._LOCK).st_mode) == 0o600

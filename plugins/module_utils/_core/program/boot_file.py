@@ -26,7 +26,8 @@ _PLACE = "--boot-file"
 _INSTALL = "Install it where this command was installed from."
 _REREAD = "Run: systemctl daemon-reload"
 _TIMEOUT = 60  # seconds
-# Whoever has locked this file may read which files the service loads, and change that. It is empty.
+# Whoever has locked this file may read which files the service loads, and change that. It is empty, in a directory
+# of root.
 _LOCK = "/run/ipseckey/boot-file"
 _PATIENCE = 2 * _TIMEOUT
 # A start script is a program.
@@ -38,7 +39,7 @@ def switch(file: str, options: Options) -> int:
     exit status.
     """
     place = _place(file)
-    with _alone():
+    with alone():
         return _switch(place, file, options)
 
 
@@ -101,13 +102,36 @@ def _say_what_follows(place: service.Place, before: tuple[str, str], after: tupl
 
 
 @contextlib.contextmanager
-def _alone() -> t.Iterator[None]:
-    """No other run with --boot-file is in this block: each goes by what it reads."""
-    protected.update(_LOCK, lambda old: old or b"")
-    with open(_LOCK, "rb") as held:
-        if not atomic.lock(held.fileno(), _PATIENCE):
-            raise IpsecError("another run with it has not ended", _PLACE, "Wait until it ends, then run again.")
+def alone() -> t.Iterator[None]:
+    """No other run with --boot-file or of ipsec_boot is in this block: each goes by what it reads."""
+    with _locked():
         yield
+
+
+def _locked() -> t.IO[bytes]:
+    while True:
+        held = _opened()
+        try:
+            if not atomic.lock(held.fileno(), _PATIENCE):
+                fix = "Wait until it ends, then run again."
+                raise IpsecError("another run that sets up this service has not ended", service.NAME, fix)
+            # Whoever removes the service removes this file, too.
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(held.fileno()), os.stat(_LOCK)):
+                    return held
+        except BaseException:
+            held.close()
+            raise
+        held.close()
+
+
+def _opened() -> t.IO[bytes]:
+    try:
+        os.makedirs(os.path.dirname(_LOCK), protected.DIRECTORY_MODE, exist_ok=True)
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        return open(os.open(_LOCK, flags, protected.FILE_MODE), "r+b")
+    except OSError as exc:
+        raise ProtectedFileError(f"the file cannot be written ({exc.strerror})", _LOCK, "Run as root.") from None
 
 
 def _place(file: str) -> service.Place:

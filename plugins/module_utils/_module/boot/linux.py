@@ -15,7 +15,7 @@ import typing as t
 from ..._core.audit import service as at_boot
 from ..._core.errors import IpsecError
 from ..._core.files import protected
-from ..._core.program import loading
+from ..._core.program import boot_file, loading
 from ..._core.program import policies as file_of_policies
 from ..._core.sa.checks import ANYTHING
 from ..._core.sa.model import SecurityAssociation
@@ -71,6 +71,11 @@ def _loads(service: Service) -> tuple[str, str]:
 
 def install(module: Module, service: Service, deadline: Deadline) -> Result:
     """Install the service, and have it load now what it loads at boot."""
+    with contextlib.nullcontext() if module.check_mode else boot_file.alone():
+        return _install(module, service, deadline)
+
+
+def _install(module: Module, service: Service, deadline: Deadline) -> Result:
     file: str = module.params["file"]
     doubts: Doubts = []
     named = read_policies(module.params["policies"], "policies", doubts)
@@ -299,9 +304,10 @@ def _load(module: Module, service: Service, outdated: bool, starting: bool) -> N
 
 
 def _reason(module: Module) -> str:
-    """The error messages of the command, which systemd would show in its journal only."""
-    what = [module.params["file"], *(("--policies", at_boot.POLICIES) if os.path.lexists(at_boot.POLICIES) else ())]
-    dummy, dummy, messages = module.run_command([texts.COMMAND, "-n", "--compare", *what])
+    """The error messages of the command, as the service runs it, which systemd would show in its journal only."""
+    words = ["-n", "--allow-reserved-spi", "--allow-shared-key", "--compare", module.params["file"]]
+    words += ["--policies", at_boot.POLICIES] if os.path.lexists(at_boot.POLICIES) else []
+    dummy, dummy, messages = module.run_command([texts.COMMAND, *words])
     return "\n".join(line for line in messages.splitlines() if not line.startswith("ipseckey: warning: "))
 
 
@@ -330,15 +336,17 @@ def remove(module: Module, service: Service, deadline: Deadline) -> Result:
     own += [operators.PATH] if operators.is_ours() else []
     enabled, installed = service.enabled(), service.installed()
     if not module.check_mode:
-        deadline.check()
-        if enabled:
-            service.do("disable")
-        service.forget()
-        for path in own:
-            shutil.rmtree(path) if os.path.isdir(path) and not os.path.islink(path) else os.unlink(path)
-        if installed:
-            service.forgotten()
-        program.delete(command)
+        with boot_file.alone() if installed else contextlib.nullcontext():
+            deadline.check()
+            if enabled:
+                service.do("disable")
+            service.forget()
+            # The lock may have made its directory.
+            for path in {*own, *filter(os.path.lexists, _NOTES)}:
+                shutil.rmtree(path) if os.path.isdir(path) and not os.path.islink(path) else os.unlink(path)
+            if installed:
+                service.forgotten()
+            program.delete(command)
     paths = [*own, *(row.path for row in command)]
     result: Result = {
         "changed": bool(enabled or paths),

@@ -19,9 +19,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.ipsec.manual.plugins.module_utils._core.audit import service as at_boot
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError, ProtectedFileError
-from ansible_collections.ipsec.manual.plugins.module_utils._core.program import loading
+from ansible_collections.ipsec.manual.plugins.module_utils._core.program import boot_file, loading
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.plan import ADD, Operation
 from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.text import parse, read_policies
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text.language import render
@@ -95,7 +97,9 @@ class Host(World):
 
 
 @pytest.fixture(name="host")
-def host_in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> t.Iterator[Host]:
+def host_in_a_folder(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> t.Iterator[Host]:
     """Files need not belong to root here; files/test_protected.py tests that."""
     host = Host(tmp_path)
     Manager.there.clear()
@@ -103,7 +107,9 @@ def host_in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> t.Itera
     monkeypatch.setattr(Manager, "path", str(tmp_path / "unit"))
     monkeypatch.setattr(at_boot, "POLICIES", str(tmp_path / "policies"))
     monkeypatch.setattr(texts, "COMMAND", str(tmp_path / "local" / "sbin" / "ipseckey"))
-    monkeypatch.setattr(linux, "_NOTES", (str(tmp_path / "notes"),))
+    notes = tmp_path_factory.mktemp("run") / "ipseckey"
+    monkeypatch.setattr(linux, "_NOTES", (str(notes),))
+    monkeypatch.setattr(boot_file, "_LOCK", str(notes / "boot-file"))
     monkeypatch.setattr(at_boot, "_TOO_LATE", re.compile("/never/"))
     monkeypatch.setitem(module.SERVICES, "systemd", Manager)
     monkeypatch.setattr(command, "PREFIX", str(tmp_path / "local"))
@@ -195,6 +201,53 @@ def test_a_service_that_cannot_load_stays_installed_and_is_reported(
     result = host.boot(policies=[OUT])
     assert result["failed"] and "start: no. It is installed, and would fail at boot as well." in result["msg"]
     assert Manager.there == {"enabled"} and host.boot(state="query")["installed"]
+
+
+def test_the_reason_is_what_the_service_itself_meets(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It accepts reserved SPIs and shared keys; without that, another reason would be shown."""
+    host.keys.write_text(render([sa()]))
+    monkeypatch.setattr(Manager, "refuses", "start")
+    asked = []
+
+    def run(self: t.Any, words: list[str]) -> tuple[int, str, str]:
+        asked.append(words)
+        return (1, "", f"{KEYS}: no") if words[1:2] == ["-n"] else (0, "", "")
+
+    monkeypatch.setattr(AnsibleModule, "run_command", run)
+    assert f"{KEYS}: no" in host.boot(policies=[OUT])["msg"]
+    start = texts.fill(texts.SYSTEMD, str(host.keys), at_boot.POLICIES, False).decode("ascii")
+    assert f"ExecStart={' '.join(asked[-1]).replace('--compare', '--apply')}\n" in start
+
+
+def test_runs_do_not_meet(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither those of the module, nor with ipseckey --boot-file."""
+    assert host.boot(load=False)["changed"]
+    installed = host.tree()
+    monkeypatch.setattr(boot_file, "_PATIENCE", 0.1)
+    with boot_file.alone():
+        for arguments in ({"policies": [OUT]}, {"state": "absent"}):
+            assert host.boot(check=True, **arguments)["changed"]
+            assert "another run that sets up this service has not ended" in host.boot(**arguments)["msg"]
+        assert host.tree() == installed and not Manager.asked
+        assert host.boot(state="query")["installed"]
+    done = host.boot(state="absent")
+    assert done["changed"] and not Path(linux._NOTES[0]).exists()
+    assert not host.boot(state="absent")["changed"] and not Path(linux._NOTES[0]).exists()
+
+
+def test_a_lock_that_was_removed_locks_nothing(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the service is removed while somebody waits."""
+    lock, waited = Path(boot_file._LOCK), []
+
+    def wait(descriptor: int, seconds: float) -> bool:
+        waited.append(descriptor)
+        if not waited[1:]:
+            lock.unlink()
+        return True
+
+    monkeypatch.setattr(boot_file.atomic, "lock", wait)
+    with boot_file.alone():
+        assert len(waited) == 2 and lock.exists()
 
 
 def test_the_protected_file_decides_whether_something_is_loaded_now(host: Host) -> None:
