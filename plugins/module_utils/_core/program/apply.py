@@ -102,8 +102,12 @@ def _policies(path: str, options: Options, sadb: Sadb) -> PolicyChange:
 
 def _apply(path: str, policies: PolicyChange | None, options: Options, sadb: Sadb) -> int:
     loaded = loading.read_record(path)
-    sas = () if _is_gone(path, options, loaded) else _read_sas(path, options, sadb)
-    if policies is not None and options.policies and not options.remove:
+    gone = _is_gone(path, options, [*loaded, *(policies.loaded if policies is not None else ())])
+    sas = () if gone else _read_sas(path, options, sadb)
+    if policies is not None and gone and not loaded:
+        # Nothing says which SAs were those of the file.
+        policies = policies.keep_guards_of(entry.sa for entry in sadb.dump() if not entry.larval)
+    elif policies is not None and options.policies and not options.remove:
         policies = policies.keep_guards_of(sas)
     steps = _plan(sas, loaded, options, sadb)
     added = [operation.new for operation in steps.operations if operation.new is not None]
@@ -132,7 +136,17 @@ def _apply(path: str, policies: PolicyChange | None, options: Options, sadb: Sad
             f"warning: loaded {counted(len(added), 'SA')} from {path}: if their keys were in use before, a rotation is"
             " due (RFC 4303 section 3.3.3)"
         )
-    return 0 if options.remove else _fail_open(policies, sas, path, options, sadb)
+    if not options.remove:
+        return _fail_open(policies, sas, path, options, sadb)
+    _say_what_stays(policies)
+    return 0
+
+
+def _say_what_stays(policies: PolicyChange | None) -> None:
+    for policy in policies.kept if policies is not None else ():
+        from ..spd.policy import label
+
+        output.say(f"warning: policy {label(policy)} stays, since it guards SAs in the kernel")
 
 
 def _read_sas(path: str, options: Options, sadb: Sadb) -> tuple[SecurityAssociation, ...]:

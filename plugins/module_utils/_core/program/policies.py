@@ -163,10 +163,11 @@ def change(
     held = tuple(entry.policy for entry in actual)
     if removing:
         ours = {identity(policy): policy for policy in (*loaded, *policies)}
-        return PolicyChange(path, (), (), held, (), (), tuple(plan(list(ours.values()), actual, ABSENT)))
+        leaving = tuple(plan(list(ours.values()), actual, ABSENT))
+        return PolicyChange(path, (), tuple(loaded), held, (), (), leaving)
     named = set(map(identity, policies))
     steps = plan(policies, actual)
     closing = tuple(step for step in steps if step.old is None or lets_pass(step.old))
     changing = tuple(step for step in steps if step not in closing)
-    leaving = plan([policy for policy in loaded if identity(policy) not in named], actual, ABSENT)
-    return PolicyChange(path, tuple(policies), tuple(loaded), held, closing, changing, tuple(leaving))
+    leaving = tuple(plan([policy for policy in loaded if identity(policy) not in named], actual, ABSENT))
+    return PolicyChange(path, tuple(policies), tuple(loaded), held, closing, changing, leaving)

@@ -130,8 +130,14 @@ reload() {
     eend $?
 }
 
+# Whether anything was loaded that must be removed, even if the files are gone.
+recorded() {
+    grep -qsF -e "\\"$file\\":" -e "\\"${policies:-$file without policies}\\":" \\
+        /run/ipseckey/loaded /run/ipseckey/policies
+}
+
 stop() {
-    [ -e "$file" ] || [ -e /run/ipseckey/loaded ] || return 0
+    [ -e "$file" ] || recorded || return 0
     ebegin "Removing the security associations of $file"
     ipseckey --remove "$file" ${policies:+--policies "$policies"}
     eend $?
@@ -170,7 +176,13 @@ ipseckey() {
     return "$status"
 }
 
-[ -e "$file" ] || [ -e /run/ipseckey/loaded ] || [ "$1" = status ] || { [ -n "$policies" ] && [ "$1" != stop ]; } || {
+# Whether anything was loaded that must be removed, even if the files are gone.
+recorded() {
+    grep -qsF -e "\\"$file\\":" -e "\\"${policies:-$file without policies}\\":" \\
+        /run/ipseckey/loaded /run/ipseckey/policies
+}
+
+[ -e "$file" ] || recorded || [ "$1" = status ] || { [ -n "$policies" ] && [ "$1" != stop ]; } || {
     echo "$file does not exist; nothing to do"
     exit 0
 }

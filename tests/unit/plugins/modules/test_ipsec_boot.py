@@ -507,6 +507,36 @@ def test_the_service_accepts_reserved_spis_and_shared_keys_of_the_file(
     ]
 
 
+@pytest.mark.parametrize("text", [texts.OPENRC, texts.SYSVINIT])
+@pytest.mark.parametrize("policies_file", ["", "/etc/ipsec+policies.json"])
+@pytest.mark.parametrize(
+    ("record", "of", "removes"),
+    [
+        ("loaded", "/etc/keys", True),
+        ("policies", "/etc/ipsec+policies.json", True),
+        ("policies", "/etc/keys without policies", True),
+        ("loaded", "/etc/keys2", False),
+        ("loaded", "", False),
+    ],
+)
+def test_what_was_loaded_is_removed_although_its_files_are_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, policies_file: str, record: str, of: str, removes: bool
+) -> None:
+    """And nothing is tried if only others loaded something, or if it was removed already."""
+    log, program = tmp_path / "log", tmp_path / "ipseckey"
+    program.write_text(f'#!/bin/sh\nprintf "%s\\n" "$*" >>{log}\n', encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setattr(texts, "COMMAND", str(program))
+    monkeypatch.setattr(loading.protected, "update", lambda path, made: Path(path).write_bytes(made(None)))
+    loading.Record(str(tmp_path / record), "").write(of, [{}] if of else [])
+    service = texts.fill(text, "/etc/keys", policies_file, False).decode().replace("/run/ipseckey", str(tmp_path))
+    words = "ebegin() { :; }\neend() { :; }\n"
+    script = words + service + ("stop" if text is texts.OPENRC else "")
+    subprocess.run(["sh", "-c", script, "service", "stop"], check=True)
+    removes = removes and (record == "loaded" or of == (policies_file or "/etc/keys without policies"))
+    assert log.exists() == removes
+
+
 class _LateManager(Manager):
     """A service manager that hangs at one request."""
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
-from ansible_collections.ipsec.manual.plugins.module_utils._core.program import loading, spd
+from ansible_collections.ipsec.manual.plugins.module_utils._core.program import apply, loading, spd
 from ansible_collections.ipsec.manual.plugins.module_utils._core.program import policies as change
 from ansible_collections.ipsec.manual.plugins.module_utils._core.program.options import Options
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import model
@@ -149,6 +149,31 @@ def test_policies_loaded_alone_are_recorded_even_if_interrupted(files, monkeypat
     with pytest.raises(KeyboardInterrupt):
         spd._load("/one", Options(policies="/one"), MemorySadb())
     assert list(map(identity, change.read_record("/one"))) == [identity(ONE)]
+
+
+def test_policies_are_removed_without_a_file_of_sas_that_was_never_loaded(files, monkeypatch, tmp_path, capsys):
+    """They were loaded, and wait for SAs. Those that guard SAs of somebody else stay."""
+    sadb, removed = MemorySadb(), []
+
+    class There:
+        def dump(self):
+            return held(ONE, TWO)
+
+    monkeypatch.setattr(apply, "open_sadb", lambda: sadb)
+    monkeypatch.setattr(spd, "require_policies", lambda found: found)
+    monkeypatch.setattr(kernel, "Spd", There)
+    monkeypatch.setattr(change.PolicyChange, "carry_out", lambda found, *dummy: removed.extend(found.leaving))
+    missing, gone = str(tmp_path / "keys"), str(tmp_path / "policies")
+    options = Options(remove=missing, policies=gone)
+    monkeypatch.setattr(apply, "read_file", lambda path, *dummy: files[path])
+    with pytest.raises(KeyError):
+        apply.apply(missing, options)
+    noted(gone, [ONE, TWO])
+    sadb.put(sa(TWO))
+    assert apply.apply(missing, options) == 0
+    assert kinds(removed) == {("delete", ONE)} and len(change.read_record(gone)) == 1
+    told = capsys.readouterr().err
+    assert f"{missing} does not exist" in told and "policy out 192.0.2.1/32 > 192.0.2.3/32 stays" in told
 
 
 def test_only_what_a_file_can_express_is_saved(monkeypatch, capsys):
