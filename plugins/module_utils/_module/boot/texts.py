@@ -138,6 +138,11 @@ recorded() {
 
 stop() {
     [ -e "$file" ] || recorded || return 0
+    # A start follows, until which traffic would leave unencrypted.
+    [ "${RC_CMD:-}" != restart ] || {
+        reload
+        return
+    }
     ebegin "Removing the security associations of $file"
     ipseckey --remove "$file" ${policies:+--policies "$policies"}
     eend $?

@@ -508,6 +508,27 @@ def test_the_service_accepts_reserved_spis_and_shared_keys_of_the_file(
 
 
 @pytest.mark.parametrize("text", [texts.OPENRC, texts.SYSVINIT])
+@pytest.mark.parametrize("status", [0, 1])
+def test_nothing_is_removed_by_a_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, status: int
+) -> None:
+    """OpenRC makes a stop and a start of it, and tells the script by RC_CMD. A stop that fails ends it."""
+    keys, log, program = tmp_path / "keys", tmp_path / "log", tmp_path / "ipseckey"
+    keys.touch()
+    program.write_text(f'#!/bin/sh\nprintf "%s\\n" "$*" >>{log}\nexit {status}\n', encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setattr(texts, "COMMAND", str(program))
+    words = 'ebegin() { :; }\neend() { return "$1"; }\n'
+    script = words + texts.fill(text, str(keys), at_boot.POLICIES, True).decode()
+    script += "stop && start" if text is texts.OPENRC else ""
+    done = subprocess.run(["sh", "-c", script, "service", "restart"], check=False, env={"RC_CMD": "restart"})
+    assert done.returncode == status
+    lines = log.read_text(encoding="utf-8").splitlines()
+    assert len(lines) == (2 if text is texts.OPENRC and not status else 1)
+    assert all(f"--apply {keys} --policies {at_boot.POLICIES}" in line for line in lines)
+
+
+@pytest.mark.parametrize("text", [texts.OPENRC, texts.SYSVINIT])
 @pytest.mark.parametrize("policies_file", ["", "/etc/ipsec+policies.json"])
 @pytest.mark.parametrize(
     ("record", "of", "removes"),
