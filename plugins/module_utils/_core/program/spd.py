@@ -19,7 +19,7 @@ from .input import read_file
 from .options import Options
 
 if t.TYPE_CHECKING:
-    from ..spd.policy import Policy, PolicyEntry
+    from ..spd.policy import Policy
 
 
 def carry_out(options: Options) -> int:
@@ -68,12 +68,12 @@ def _save(path: str) -> int:
     """
     from ..spd.kernel import Spd
     from ..spd.policy import label
-    from ..spd.text import render
+    from ..spd.text import is_expressible, render
 
     # The kernel lists the last one first, while of several for a packet, the first one decides.
     entries = Spd().dump()[::-1]
-    policies = [entry.policy for entry in entries if _is_expressible(entry)]
-    others = [entry.policy for entry in entries if not _is_expressible(entry)]
+    policies = [entry.policy for entry in entries if is_expressible(entry)]
+    others = [entry.policy for entry in entries if not is_expressible(entry)]
     text = render(policies).encode("ascii")
     if os.path.lexists(path) or not protected.create(path, text):
         raise InputError("the file exists, and policies are saved to a new one only", path, "Name another file.")
@@ -86,18 +86,6 @@ def _save(path: str) -> int:
             )
         )
     return 1 if others else 0
-
-
-def _is_expressible(entry: PolicyEntry) -> bool:
-    """Whether a file can name the policy, so that loading it brings back the same one."""
-    from ..spd.text import parse, render
-
-    if entry.policy.extra or not entry.complete:
-        return False
-    try:
-        return parse(render([entry.policy]).encode("ascii"), "")[0] == (entry.policy,)
-    except IpsecError:
-        return False
 
 
 def _line(policy: Policy) -> str:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import typing as t
 
-from ..errors import InputError, raise_all, shown, type_name
+from ..errors import InputError, IpsecError, raise_all, shown, type_name
 from ..sa.model import SPI_MIN, Selector, format_address, mark_text
 from ..sa.view import selector_view
 from ..specs import POLICY, TEMPLATE
 from ..text.mapping import OptionReader, read_address, read_selector, within
 from ..text.values import parse_installed_spi, parse_mark
-from .policy import Policy, Template, build, identity, label, problems, warnings
+from .policy import Policy, PolicyEntry, Template, build, identity, label, problems, warnings
 
 # Warnings about what can be read in two ways or is unwise, each with its place.
 Doubts = t.List[t.Tuple[str, str]]
@@ -47,6 +47,16 @@ def render(policies: t.Iterable[Policy]) -> str:
     """The content of such a file, one policy a line; `parse` gives back the same policies."""
     lines = [json.dumps(view(policy)) for policy in policies]
     return "[\n" + ",\n".join(lines) + "\n]\n" if lines else "[]\n"
+
+
+def is_expressible(entry: PolicyEntry) -> bool:
+    """Whether such a file can name the policy, so that loading it brings back the same one."""
+    if entry.policy.extra or not entry.complete:
+        return False
+    try:
+        return parse(render([entry.policy]).encode("ascii"), "")[0] == (entry.policy,)
+    except IpsecError:
+        return False
 
 
 def view(policy: Policy) -> dict[str, t.Any]:

@@ -23,7 +23,7 @@ from ..._core.sadb import open_sadb
 from ..._core.spd.guarding import guarding, unguarded
 from ..._core.spd.kernel import Spd
 from ..._core.spd.policy import Policy, identity, label, warnings
-from ..._core.spd.text import Doubts, read_policies, render
+from ..._core.spd.text import Doubts, is_expressible, read_policies, render
 from ..._core.spd.text import parse as parse_policies
 from ..._core.text import language
 from .. import command as program
@@ -180,9 +180,15 @@ def _kept(module: Module, file: str, named: t.Sequence[Policy]) -> list[Policy]:
     # Added by something that did not arrange to load them at boot, while SAs that only they guard will be. One that
     # differs from a named one in its templates only, as while these change, is replaced by it at boot.
     named_or_kept = set(map(identity, [*named, *kept]))
-    held = [entry.policy for entry in Spd().dump() if entry.complete and not entry.policy.extra] if sas else []
-    others = [policy for policy in held if identity(policy) not in named_or_kept]
-    found = guarding(others, unguarded(sas or (), [*named, *kept]))
+    held = [entry for entry in Spd().dump() if entry.complete and not entry.policy.extra] if sas else []
+    others = [entry for entry in held if identity(entry.policy) not in named_or_kept]
+    guarded = unguarded(sas or (), [*named, *kept])
+    found = guarding((entry.policy for entry in others if is_expressible(entry)), guarded)
+    for policy in guarding((entry.policy for entry in others if not is_expressible(entry)), guarded):
+        module.warn(
+            f"policy {label(policy)}: it guards SAs of {file}, but not after a reboot, since a file of policies cannot"
+            " express it. Have the program that added it load it."
+        )
     for policy in (*kept, *found):
         why = (
             f"it guards SAs of {file}. It is removed when they have left the file"

@@ -310,6 +310,20 @@ def test_kernel_policies_that_alone_guard_sas_of_the_file_are_loaded_at_boot(hos
     assert again["kept"] == [OTHER_LABEL] and not again["changed"]
 
 
+def test_kernel_policies_that_a_file_cannot_express_do_not_spoil_it(host: Host) -> None:
+    """As with IPComp, which libreswan adds: one such row would keep all policies from being loaded at boot."""
+    host.keys.write_text(render([sa(), sa(0x1009, destination="192.0.2.9")]))
+    named, other = read_policies([OUT, OTHER], "", [])
+    host.spd.policies = [
+        named,
+        other._replace(templates=(other.templates[0]._replace(protocol="comp"), *other.templates)),
+    ]
+    result = host.boot(policies=[OUT], load=False)
+    assert result["policies"] == [LABEL] and result["kept"] == []
+    assert any(OTHER_LABEL in text and "cannot express it" in text for text in result["warnings"])
+    assert host.boot(state="query")["policies"] == [LABEL]
+
+
 def test_a_policy_is_loaded_once_when_its_templates_change(host: Host) -> None:
     """The file still has SAs for the previous templates, which the policy in the kernel guards."""
     host.keys.write_text(render([sa()]))
