@@ -48,6 +48,8 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.records imp
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.steps import LEFT
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import (
     clocks,
+    completion,
+    cutover,
     decisions,
     due,
     failure,
@@ -55,7 +57,10 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import (
     notes,
     policies,
     policy_checks,
+    preflight,
+    rollback,
     rotation,
+    staging,
     steps,
     taking,
 )
@@ -192,7 +197,7 @@ class ActionModule(HostAction):
         result = _merged(said) if said else {}
         if result and host not in run.state.get("changing", (host,)):
             # It has what it should. Ansible counts what tasks say, and cannot take it back.
-            result["changed"] = any(row.get("changed") for name, row in said.items() if name not in steps.TEMPORARY)
+            result["changed"] = any(row.get("changed") for name, row in said.items() if name not in staging.TEMPORARY)
         warnings = notes.warnings(result, predicted, earlier, run.state.get("unwise", ()))
         if warnings or result:
             result = {"changed": False, **result, "warnings": warnings}
@@ -360,7 +365,7 @@ class ActionModule(HostAction):
 
     def _prepare(self, run: Rotation) -> Result:
         """Write the keys to the keystore, before any host gets one."""
-        problems = steps.preflight_problems(run, int(self._vars.get("ansible_forks", 0)))
+        problems = preflight.problems(run, int(self._vars.get("ansible_forks", 0)))
         if problems:
             raise _stop(problems, "preflight", run.expected)
         checks = run.results(rotation.PREFLIGHT, rotation.PREFLIGHT)
@@ -416,7 +421,7 @@ class ActionModule(HostAction):
 
     def _switch(self, run: Rotation) -> Result:
         """Allow hosts to use the generation."""
-        problems = steps.stage_problems(run)
+        problems = staging.problems(run)
         if problems:
             return {"skipped": True, "changed": False, "problems": problems}
         try:
@@ -428,7 +433,7 @@ class ActionModule(HostAction):
         run.state["expected"] = {**run.expected, **{name: result[name] for name in ("connections", "hosts")}}
         run.state["switching"] = True
         if run.delay:
-            run.state["instants"] = steps.instants(run)
+            run.state["instants"] = cutover.instants(run)
         self._record.save(run.state)
         return self._changed(run, result)
 
@@ -438,7 +443,7 @@ class ActionModule(HostAction):
         rolled back together, even after an error in this code.
         """
         try:
-            problems, untested = steps.verdict(run)
+            problems, untested = cutover.verdict(run)
         except Exception as exc:  # pylint: disable=broad-except
             self._display.error(exc)
             problems, untested = [_UNFORESEEN], []
@@ -463,7 +468,7 @@ class ActionModule(HostAction):
 
     def _promote(self, run: Rotation) -> Result:
         """Make the generation the current one once every host has it in its file."""
-        problems = steps.persist_problems(run)
+        problems = completion.problems(run)
         if problems:
             raise _stop(problems, "persist", run.expected, run.results(rotation.CUT_OVER, "sadb"))
         result = self._keep(run.state, "promoted")
@@ -608,11 +613,11 @@ def _rolled_back(run: Rotation) -> _Stop | None:
     if not run.state["due"] or run.state["approved"] or "stop" in run.state:
         return None
     if not run.state["switching"]:
-        problems = [run.state["refusal"]] if run.state["refusal"] else steps.stage_problems(run)
+        problems = [run.state["refusal"]] if run.state["refusal"] else staging.problems(run)
         return _stop(problems, "stage", run.expected, undoing=run.failures(rotation.GO_BACK))
     cut, back = run.results(rotation.CUT_OVER, "sadb"), run.results(rotation.GO_BACK, "back")
     phase, problems = _reasons(run)
-    ways, stayed, unsure = steps.ways_back(run), steps.stayed(run), steps.unsure(run)
+    ways, stayed, unsure = rollback.ways_back(run), rollback.stayed(run), rollback.unsure(run)
     undoing = run.failures(rotation.GO_BACK, rotation.FORGET)
     return _stop(problems, phase, run.expected, cut, back, ways, stayed, unsure, undoing)
 
@@ -644,8 +649,8 @@ def _is_left_out(step: str, state: t.Mapping[str, t.Any]) -> bool:
 def _reasons(run: Rotation) -> tuple[str, list[str]]:
     """The phase in which the generation was not approved, and the reasons."""
     try:
-        cut = steps.cut_over_problems(run)
-        return ("cut over", cut) if cut else ("verify", steps.verdict(run)[0] or [_UNFORESEEN])
+        cut = cutover.problems(run)
+        return ("cut over", cut) if cut else ("verify", cutover.verdict(run)[0] or [_UNFORESEEN])
     except Exception:  # pylint: disable=broad-except  # our own error prevented approval; report it
         return "verify", [_UNFORESEEN]
 

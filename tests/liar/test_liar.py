@@ -278,7 +278,7 @@ def test_after_an_error_in_the_evaluation_hosts_accept_what_their_peers_send(fle
     root = fleet.folder / "collections" / "ansible_collections" / "ipsec" / "manual"
     for name in ("plugins", "roles", "meta"):
         shutil.copytree(COLLECTIONS / "ansible_collections" / "ipsec" / "manual" / name, root / name)
-    broken = root / "plugins" / "plugin_utils" / "_rotation" / "steps.py"
+    broken = root / "plugins" / "plugin_utils" / "_rotation" / "cutover.py"
     code = broken.read_text(encoding="utf-8")
     broken.write_text(code + "\n\ndef verdict(run):\n    raise RuntimeError('broken')\n", encoding="utf-8")
     fleet.environment = {"ANSIBLE_COLLECTIONS_PATH": str(fleet.folder / "collections")}

@@ -23,7 +23,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.text import lan
 from .._connections.model import Connection, Unit, connection_of
 from .._connections.units import matching, name_of
 from .._policies import policies_of_host
-from . import decisions, policies, steps
+from . import decisions, policies, questions
 from .rotation import LEAVE, PREFLIGHT, TIDY, Question, Questions, Result, Rotation
 
 ABSENT = "absent"
@@ -121,7 +121,7 @@ def preflight(run: Rotation, host: str) -> Questions:
     """What must be known about a host that is no longer in any connection of the run."""
     if host in hosts(run):
         nothing: Result = {"addresses": [], "associations": [], "expected": {}}
-        yield steps.preflight_question(run, host, nothing)
+        yield questions.preflight(run, host, nothing)
 
 
 def leave(run: Rotation, host: str) -> Questions:
@@ -134,8 +134,8 @@ def leave(run: Rotation, host: str) -> Questions:
     yield Question(
         "left", "ipseckeys_file", {**common, "content": run.left(units(own), host), "allow_static_counter_mode": True}
     )
-    yield steps.change_file(run, host, {"content": "", "remove_src": listed})
-    yield steps.removal(run, host)
+    yield questions.change_file(run, host, {"content": "", "remove_src": listed})
+    yield questions.removal(run, host)
     gone = _policies(run, host, own)
     if gone:
         options = {"policies": gone, "state": "absent", **run.deadline(host)}

@@ -11,7 +11,7 @@ from __future__ import annotations
 import typing as t
 
 from .._keystore.records import IN_USE
-from . import decisions, policies, policy_checks, probes, steps, taking
+from . import decisions, policies, policy_checks, probes, rollback, taking
 from .rotation import ARRIVALS, CUT_OVER, PREFLIGHT, SEND, Result, Rotation
 
 FORMAT = 1
@@ -135,7 +135,7 @@ def _back(run: Rotation) -> set[str]:
     """The connections whose hosts all went back."""
     if run.state.get("promoted") or run.state["approved"] or not run.state["switching"]:
         return set()
-    sure, ways = set(steps.went_back(run)), steps.ways_back(run)
+    sure, ways = set(rollback.went_back(run)), rollback.ways_back(run)
     return {
         row["name"]
         for row in run.expected["connections"]

@@ -16,10 +16,13 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.text import lan
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import changes
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import (
+    completion,
+    cutover,
     policies,
     policy_checks,
+    preflight,
     rotation,
-    steps,
+    staging,
     taking,
 )
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.record import Answers
@@ -305,11 +308,11 @@ def test_packets_pass_through_the_sas_of_both_modes_while_the_mode_changes(
 
     assert seen(run, policies.at_stage) == [{"in": first}, {"out": [before], "in": first}]
     assert seen(run, policies.at_cut_over) == [{"out": [T, U], "in": first}] * 2
-    assert not [*steps.accept(run, "a"), *steps.unnest(run, "a")]  # not approved yet
+    assert not [*completion.accept(run, "a"), *completion.unnest(run, "a")]  # not approved yet
     retiring = run_of(now, was, SERVED, phase="retiring")
     answered(retiring, rotation.ACCEPT, "ab")
-    assert seen(retiring, steps.accept) == [{"in": second}, {"out": [T, U], "in": second}]
-    assert seen(retiring, steps.unnest) == [{"out": [after]}, {"out": [after], "in": second}]
+    assert seen(retiring, completion.accept) == [{"in": second}, {"out": [T, U], "in": second}]
+    assert seen(retiring, completion.unnest) == [{"out": [after]}, {"out": [after], "in": second}]
 
 
 def answered(run: Rotation, step: str, hosts: str) -> None:
@@ -334,17 +337,17 @@ def test_hosts_keep_the_previous_sas_until_all_have_stopped_sending_through_them
 
     run = begun()
     answered(run, rotation.ACCEPT, "a")
-    assert not [*steps.unnest(run, "a"), *steps.persist(run, "a"), *steps.persist(run, "b")]
-    assert steps.persist_problems(run) == ["b: unreachable (no reason given)"]
+    assert not [*completion.unnest(run, "a"), *completion.persist(run, "a"), *completion.persist(run, "b")]
+    assert completion.problems(run) == ["b: unreachable (no reason given)"]
     run = begun()
     answered(run, rotation.ACCEPT, "ab")
-    assert [*steps.unnest(run, "a")]
+    assert [*completion.unnest(run, "a")]
     answered(run, rotation.UNNEST, "b")
-    assert not [*steps.persist(run, "a"), *steps.persist(run, "b")]
+    assert not [*completion.persist(run, "a"), *completion.persist(run, "b")]
     run = begun()
     answered(run, rotation.ACCEPT, "ab")
     answered(run, rotation.UNNEST, "ab")
-    assert "removal" in [question.name for question in steps.persist(run, "a")]
+    assert "removal" in [question.name for question in completion.persist(run, "a")]
 
 
 @pytest.mark.parametrize(("sends", "modes"), [(["tunnel"], ["transport", "tunnel"]), ([], ["tunnel"])])
@@ -354,7 +357,7 @@ def test_a_resumed_run_goes_on_from_where_hosts_may_be(sends: list[str], modes: 
     answers = {**SERVED, "policies": {"added": [], "replaced": replaced}}
     run = run_of(connection(mode="tunnel"), connection(), answers, phase="retiring")
     run.state["ahead"] = ["pair"]
-    assert run.unnesting == set() and not [*steps.accept(run, "a"), *steps.unnest(run, "a")]
+    assert run.unnesting == set() and not [*completion.accept(run, "a"), *completion.unnest(run, "a")]
     kernel, boot = (modes_of(question.options["policies"]) for question in policies.at_stage(run, "a"))
     assert kernel == {"in": ["tunnel"]} and boot == {"out": modes, "in": ["tunnel"]}
     boot, kernel = (modes_of(question.options["policies"]) for question in policies.at_cut_over(run, "a"))
@@ -521,12 +524,12 @@ def test_a_run_stops_where_it_would_replace_policies_for_sas_that_it_does_not_ta
     replaced = [{"policy": known[way], "reqids": [reqid]} for way in ways]
     answers = {**held(reqid), policies.POLICIES: {"added": [], "replaced": replaced}}
     earlier = None if before is None else connection(**before)
-    found = steps.preflight_problems(run_of(connection(**now), earlier, answers), 0)
+    found = preflight.problems(run_of(connection(**now), earlier, answers), 0)
     assert [problem.partition(",")[0] for problem in found] == (
         [f"a: it sends through SAs with reqid {reqid} between the hosts of connection pair"] if is_told else []
     )
     answers[rotation.PREFLIGHT] = {"held": {}}
-    assert not steps.preflight_problems(run_of(connection(**now), earlier, answers), 0)
+    assert not preflight.problems(run_of(connection(**now), earlier, answers), 0)
 
 
 def test_policies_of_a_script_beside_keys_accept_both_to_the_end() -> None:
@@ -551,9 +554,9 @@ def test_a_run_stops_before_another_policy_would_come_first() -> None:
         {"policy": "in 192.0.2.2/32 > 192.0.2.1/32", "priority": 5, "other": "in any > any", "other_priority": 100},
     ]
     now = connection(replaces_reqid=77)
-    assert steps.preflight_problems(run_of(now, answers=held(77)), 0) == []
+    assert preflight.problems(run_of(now, answers=held(77)), 0) == []
     run = run_of(now, answers={**held(77), policies.POLICIES: {"added": [], "overtaken": rows}})
-    assert steps.preflight_problems(run, 0) == [
+    assert preflight.problems(run, 0) == [
         f"{host}: policy out 192.0.2.1/32 > 192.0.2.2/32 has priority 7 now. With 1000, policy out any > any with"
         " priority 100 would come first: set rotate_policy_priority to 5 for this host, or remove that policy"
         for host in ENDS
@@ -620,11 +623,11 @@ def test_new_sas_that_previous_policies_choose_wait_until_all_peers_accept_them(
     run.state.update(digest_key="", instants={})
     run.wide.update(allow_static_counter_mode=False, probe=False)
     assert run.beside == {"pair"} and run.gaps == {}
-    assert outbound_files(steps.stage(run, "a")) == (["beside"] if staged else [])
-    cut = [*steps.cut_over(run, "a")]
+    assert outbound_files(staging.stage(run, "a")) == (["beside"] if staged else [])
+    cut = [*cutover.cut_over(run, "a")]
     assert outbound_files(cut) == ([] if staged else ["beside"])
     # In the file before it is in the kernel.
     names = [question.name for question in cut]
     assert staged or names.index("beside") < names.index("sadb")
-    missing = [line for line in (*steps.stage_problems(run), *steps.cut_over_problems(run)) if "not asked" in line]
+    missing = [line for line in (*staging.problems(run), *cutover.problems(run)) if "not asked" in line]
     assert len(missing) == 4

@@ -9,7 +9,7 @@ import typing as t
 import pytest
 
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
-from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import policies, policy_checks, rotation, steps
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import policies, policy_checks, preflight, rotation
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.record import Answers
 
 FILE = "/etc/inet/secret/ipseckeys"
@@ -164,7 +164,7 @@ def test_a_host_is_asked_what_the_run_needs_to_know(with_policies: bool, boot: b
     found.expected["hosts"]["a"].update(addresses=[], associations=[])
     found.expected.update(connections=[], held={}, keyed=[], outdated={})
     found.state.update(wide={"allow_static_counter_mode": False, "when": "asked"}, digest_key="00")
-    questions = list(steps.preflight(found, "a"))
+    questions = list(preflight.preflight(found, "a"))
     assert [question.name for question in questions] == [*asked, rotation.PREFLIGHT]
     assert all(question.check or question.options["state"] == "query" for question in questions[:-1])
     # It would be on the controller's clock: that of the host is not known yet.

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.facts import seconds_of
-from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import due, notes, rotation, steps
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import completion, due, notes, rotation
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.record import Answers
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.rotation import Rotation
 
@@ -161,9 +161,9 @@ def test_the_mark_goes_when_all_its_sas_have_new_keys(
 ) -> None:
     rows = {name: {"outcome": "made", "phase": "retiring"} for name in changed}
     found = run({"b": {"asked": asked}}, rows=rows, when=due.ASKED)
-    *dummy, question = steps.persist(found, "b")
+    *dummy, question = completion.persist(found, "b")
     assert ("/var/lib/ipseckey/rotation-due" in question.options["others"]) == removed
-    *dummy, question = steps.persist(found, "a")
+    *dummy, question = completion.persist(found, "a")
     assert question.options["others"] == ["/k.previous", "/k.replaced"]
 
 

@@ -32,14 +32,17 @@ from ansible_collections.ipsec.manual.plugins.action import ipsec_rotation
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import changes, records
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import (
+    completion,
+    cutover,
     decisions,
     nesting,
     policies,
+    questions,
     rotation,
     steps,
 )
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.record import UNANSWERED, Answers
-from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.rotation import Rotation
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.rotation import Question, Questions, Rotation
 from ansible_collections.ipsec.manual.tests.unit.docs.test_timeline import TOP, steps_of
 from ansible_collections.ipsec.manual.tests.unit.plugins.plugin_utils._rotation import world
 from ansible_collections.ipsec.manual.tests.unit.plugins.plugin_utils._rotation.world import NAME, Host, Moment, Result
@@ -186,13 +189,13 @@ class Ongoing:
         except IpsecError:
             self.stopped = self.failed = True
 
-    def questions(self, step: str, host: str) -> list[steps.Question]:
+    def questions(self, step: str, host: str) -> list[Question]:
         """What a host is asked in a step. Runs that differ only in what follows share it."""
         if ipsec_rotation._is_left_out(step, self.state) or host not in self.state["expected"]["hosts"]:
             return []
         return list(steps.STEPS[step](self.rotation(), host))
 
-    def ask(self, step: str, host: str, questions: t.Sequence[steps.Question], fault: str = "", at: int = 0) -> None:
+    def ask(self, step: str, host: str, questions: t.Sequence[Question], fault: str = "", at: int = 0) -> None:
         """Ask a host the questions of a step, with a fault at one of them."""
         results = self.results.setdefault((step, host), {})
         if questions and fault == "gone":
@@ -215,7 +218,7 @@ class Ongoing:
                 results.update(dict.fromkeys((question.name for question in questions), UNANSWERED))
                 break
 
-    def _put(self, host: str, question: steps.Question, fault: str) -> Result:
+    def _put(self, host: str, question: Question, fault: str) -> Result:
         if fault == "refused":
             return REFUSED
         arrived = set() if fault == "dropped" else self.arrived
@@ -674,15 +677,15 @@ def test_the_report_does_not_say_what_nobody_knows() -> None:
 
 def _both_directions_at_once(patch: pytest.MonkeyPatch) -> None:
     """The previous inbound SAs go while peers still send through them."""
-    patch.setattr(steps, "_outbound", lambda run, host: {})
+    patch.setattr(cutover, "directions", lambda run, host: {})
 
 
 def _outbound_before_all_receive(patch: pytest.MonkeyPatch) -> None:
     genuine = steps.STEPS[rotation.STAGE]
 
-    def stage(run: Rotation, host: str) -> steps.Questions:
+    def stage(run: Rotation, host: str) -> Questions:
         yield from genuine(run, host)
-        yield steps._sadb(run, host, {"src": run.next_file(host), "state": "present"}, name="early")
+        yield questions.change_sadb(run, host, {"src": run.next_file(host), "state": "present"}, name="early")
 
     patch.setitem(steps.STEPS, rotation.STAGE, stage)  # type: ignore[arg-type]
 
@@ -699,13 +702,13 @@ def _back_because_a_host_is_out_of_reach(patch: pytest.MonkeyPatch) -> None:
         "ways_back",
         lambda expected, cut, dead, dummy: genuine(expected, cut, dead, expected_names(expected)),
     )
-    patch.setattr(steps, "_outbound", lambda run, host: {} if run.results(rotation.GO_BACK, "back") else {})
+    patch.setattr(cutover, "directions", lambda run, host: {} if run.results(rotation.GO_BACK, "back") else {})
 
 
 def _boot_file_written_late(patch: pytest.MonkeyPatch) -> None:
     for name in (rotation.STAGE, rotation.CUT_OVER):
 
-        def late(run: Rotation, host: str, genuine: t.Any = steps.STEPS[name]) -> steps.Questions:
+        def late(run: Rotation, host: str, genuine: t.Any = steps.STEPS[name]) -> Questions:
             for question in genuine(run, host):
                 if question.name == "file":
                     nothing = {"leave": list(run.expected["digest"])}
@@ -727,14 +730,14 @@ def _back_from_retiring(patch: pytest.MonkeyPatch) -> None:
 
 def _any_backup_is_loaded(patch: pytest.MonkeyPatch) -> None:
     """A backup from an older run is neither removed nor overwritten nor distinguished from one of this run."""
-    left, genuine = decisions.leftover, steps._sadb
+    left, genuine = decisions.leftover, questions.change_sadb
 
-    def sadb(run: Rotation, host: str, options: Result, **more: t.Any) -> steps.Question:
+    def sadb(run: Rotation, host: str, options: Result, **more: t.Any) -> Question:
         if left(run.answers(rotation.PREFLIGHT, host).get(rotation.PREFLIGHT), ".previous"):
             options = {name: value for name, value in options.items() if not name.startswith("backup")}
         return genuine(run, host, options, **more)
 
-    patch.setattr(steps, "_sadb", sadb)
+    patch.setattr(questions, "change_sadb", sadb)
     patch.setattr(decisions, "leftover", lambda *dummy: False)
     patch.setattr(Rotation, "label", lambda self, host: f"{NAME}:2")
 
@@ -774,9 +777,9 @@ def _inbound_policies_not_widened(patch: pytest.MonkeyPatch) -> None:
 def _outbound_policies_before_peers_accept(patch: pytest.MonkeyPatch) -> None:
     genuine = steps.STEPS[rotation.STAGE]
 
-    def stage(run: Rotation, host: str) -> steps.Questions:
+    def stage(run: Rotation, host: str) -> Questions:
         yield from genuine(run, host)
-        yield steps._sadb(run, host, {"src": run.next_file(host), "state": "present"}, name="early")
+        yield questions.change_sadb(run, host, {"src": run.next_file(host), "state": "present"}, name="early")
         yield from (question._replace(name="soon") for question in policies.installed(run, host, _outbound(run, host)))
 
     def _outbound(run: Rotation, host: str) -> list[Result]:
@@ -786,15 +789,15 @@ def _outbound_policies_before_peers_accept(patch: pytest.MonkeyPatch) -> None:
 
 
 def _previous_outbound_sas_go_before_the_policy(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(steps, "_beside", lambda run, host: [])
-    genuine = steps._sadb
+    patch.setattr(cutover, "_beside", lambda run, host: [])
+    genuine = questions.change_sadb
 
-    def sadb(run: Rotation, host: str, options: Result, **more: t.Any) -> steps.Question:
+    def sadb(run: Rotation, host: str, options: Result, **more: t.Any) -> Question:
         replaced = run.replaced_file(host)
         more_scope = {"scope_src": replaced} if options["state"] == "exact" and run.left_behind(host) else {}
         return genuine(run, host, {**more_scope, **options}, **more)
 
-    patch.setattr(steps, "_sadb", sadb)
+    patch.setattr(questions, "change_sadb", sadb)
 
 
 def _boot_policies_left_behind(patch: pytest.MonkeyPatch) -> None:
@@ -805,7 +808,7 @@ def _inbound_policies_narrowed_with_the_way_back(patch: pytest.MonkeyPatch) -> N
     """Before the peers have gone back."""
     genuine = policies.back
 
-    def back(run: Rotation, host: str, pairs: t.Any) -> steps.Questions:
+    def back(run: Rotation, host: str, pairs: t.Any) -> Questions:
         yield from genuine(run, host, pairs)
         yield from (question._replace(name=f"n{question.name}") for question in policies.narrowed(run, host, pairs))
 
@@ -831,25 +834,25 @@ def test_bugs_planted_into_the_change_of_a_reqid_are_found(
         explore("ab", "overlap", 1, reqids=(7, 9))
 
 
-def _renamed(questions: steps.Questions, prefix: str) -> steps.Questions:
+def _renamed(questions: Questions, prefix: str) -> Questions:
     return (question._replace(name=f"{prefix}{question.name}") for question in questions)
 
 
 def _new_sas_alone_without_a_barrier(patch: pytest.MonkeyPatch) -> None:
     """Each host sends through the new SAs alone as soon as it accepts that itself."""
 
-    def both(run: Rotation, host: str) -> steps.Questions:
-        yield from steps.accept(run, host)
+    def both(run: Rotation, host: str) -> Questions:
+        yield from completion.accept(run, host)
         yield from _renamed(policies.alone(run, host, run.unnesting, switched=True), "u")
 
     patch.setitem(steps.STEPS, rotation.ACCEPT, both)  # type: ignore[arg-type]
 
 
 def _previous_sas_go_while_peers_send_through_them(patch: pytest.MonkeyPatch) -> None:
-    def unnest(run: Rotation, host: str) -> steps.Questions:
-        yield from steps.unnest(run, host)
+    def unnest(run: Rotation, host: str) -> Questions:
+        yield from completion.unnest(run, host)
         if run.unnesting:
-            yield steps.removal(run, host)
+            yield questions.removal(run, host)
 
     patch.setitem(steps.STEPS, rotation.UNNEST, unnest)  # type: ignore[arg-type]
 
@@ -879,7 +882,7 @@ def _boot_runs_ahead_of_the_kernel(patch: pytest.MonkeyPatch) -> None:
 def _boot_policies_left_nested(patch: pytest.MonkeyPatch) -> None:
     genuine = policies.alone
 
-    def alone(*arguments: t.Any, **more: t.Any) -> steps.Questions:
+    def alone(*arguments: t.Any, **more: t.Any) -> Questions:
         return (question for question in genuine(*arguments, **more) if question.name != policies.SERVICE)
 
     patch.setattr(policies, "alone", alone)
@@ -900,9 +903,9 @@ def _both_modes_optional(patch: pytest.MonkeyPatch) -> None:
 def _nested_before_peers_accept(patch: pytest.MonkeyPatch) -> None:
     genuine = steps.STEPS[rotation.STAGE]
 
-    def stage(run: Rotation, host: str) -> steps.Questions:
+    def stage(run: Rotation, host: str) -> Questions:
         yield from genuine(run, host)
-        yield steps._sadb(run, host, {"src": run.next_file(host), "state": "present"}, name="early")
+        yield questions.change_sadb(run, host, {"src": run.next_file(host), "state": "present"}, name="early")
         yield from _renamed(policies.at_cut_over(run, host), "soon")
 
     patch.setitem(steps.STEPS, rotation.STAGE, stage)  # type: ignore[arg-type]

@@ -15,7 +15,15 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.text import lan
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.changes import draw_sas
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.generations import SpiAllocator
-from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import decisions, pins, rotation, steps
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import (
+    completion,
+    cutover,
+    decisions,
+    pins,
+    rotation,
+    staging,
+    steps,
+)
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.record import Answers
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.rotation import Question, Result, Rotation
 from ansible_collections.ipsec.manual.tests.unit.plugins.plugin_utils._rotation.world import ADDRESS, FILE
@@ -160,19 +168,19 @@ def rotated(seed: int, refusing: str = "", step: str = "", question: str = "") -
     fleet = Fleet(run_of(), random.Random(seed))
     (row,) = fleet.run.expected["connections"]
     fleet.does(rotation.STAGE, refusing if step == rotation.STAGE else "", question)
-    if steps.stage_problems(fleet.run):
+    if staging.problems(fleet.run):
         fleet.does(rotation.GO_BACK)
         return fleet
     row["phase"] = "switching"
     fleet.run.state["switching"] = True
     fleet.does(rotation.CUT_OVER, refusing if step == rotation.CUT_OVER else "", question)
-    if steps.cut_over_problems(fleet.run):
+    if cutover.problems(fleet.run):
         fleet.does(rotation.GO_BACK)
         fleet.does(rotation.FORGET)
         return fleet
     row["phase"] = "retiring"
     fleet.does(rotation.PERSIST)
-    assert not steps.persist_problems(fleet.run)
+    assert not completion.problems(fleet.run)
     return fleet
 
 

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import policies, report, rotation, steps
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import policies, report, rollback, rotation
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.record import Answers
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.report import Gap, Packets
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.rotation import Rotation
@@ -166,6 +166,6 @@ def test_whatever_hosts_answer_the_report_is_complete(state: Result, data: st.Da
         validate(rows, step, problems)
         assert all(line.isprintable() for line in table(rows, not problems, policies.changed(world.run)))
         if problems and step == rotation.CUT_OVER:
-            assert all(row.state != "went back" or steps.ways_back(world.run) for row in rows)
+            assert all(row.state != "went back" or rollback.ways_back(world.run) for row in rows)
 
     rotate(world, check)

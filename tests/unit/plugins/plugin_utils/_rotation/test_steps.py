@@ -21,15 +21,19 @@ from hypothesis import strategies as st
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
 from ansible_collections.ipsec.manual.plugins.plugin_utils._gate import admit
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import (
+    completion,
+    cutover,
     decisions,
     failure,
     policies,
+    preflight,
+    rollback,
     rotation,
+    staging,
     steps,
 )
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.record import UNANSWERED, Answers
-from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.rotation import Rotation
-from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.steps import Question
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.rotation import Question, Rotation
 from ansible_collections.ipsec.manual.tests.unit.plugins.plugin_utils.test__gate import changed, places
 from ansible_collections.ipsec.manual.tests.unit.plugins.returns import honest
 from ansible_collections.ipsec.manual.tests.unit.plugins.values import json_values
@@ -261,21 +265,21 @@ def rotate(world: World, check: t.Callable[[World, str, t.Sequence[str]], None])
     """
     run = world.run
     world.ask(rotation.PREFLIGHT)
-    problems = steps.preflight_problems(run, forks=5)
+    problems = preflight.problems(run, forks=5)
     check(world, rotation.PREFLIGHT, problems)
     if problems:
         return
     found = run.results(rotation.PREFLIGHT, rotation.PREFLIGHT)
     assert is_text(decisions.in_place(found, run.expected)) and is_text(decisions.reload_problems(found, run.expected))
     world.ask(rotation.STAGE)
-    problems = steps.stage_problems(run)
+    problems = staging.problems(run)
     check(world, rotation.STAGE, problems)
     if not problems:
         run.state["switching"] = True
         run.expected["connections"] = [{**row, "phase": "switching"} for row in run.expected["connections"]]
-        run.state["instants"] = steps.instants(run)
+        run.state["instants"] = cutover.instants(run)
         world.ask(rotation.CUT_OVER, rotation.SEND, rotation.ARRIVALS)
-        problems, untested = steps.verdict(run)
+        problems, untested = cutover.verdict(run)
         assert is_text(untested)
         check(world, rotation.CUT_OVER, problems)
     if problems:
@@ -283,7 +287,7 @@ def rotate(world: World, check: t.Callable[[World, str, t.Sequence[str]], None])
         check(world, rotation.GO_BACK, problems)
         return
     world.ask(rotation.PERSIST)
-    problems = steps.persist_problems(run)
+    problems = completion.problems(run)
     check(world, rotation.PERSIST, problems)
 
 
@@ -470,7 +474,7 @@ def test_the_common_instant_does_not_depend_on_how_long_a_host_took_to_answer() 
     world.run.answers = lambda step, host: Answers(
         {rotation.PREFLIGHT: {"epoch": epochs[host]} if host in epochs else {}}, START, epochs.get(host, START)
     )
-    assert steps.instants(world.run) == {"a": START + 30.0, "b": START + 30.0}
+    assert cutover.instants(world.run) == {"a": START + 30.0, "b": START + 30.0}
 
 
 def test_policies_may_be_installed_after_the_wait_for_the_common_instant() -> None:
@@ -518,8 +522,8 @@ def test_what_a_killed_module_may_have_staged_is_removed_unless_sas_may_have_bee
     world.results[rotation.STAGE, "a"] = {
         name: {"failed": True, "msg": "status 137", **answer} for name in ("next", "file", "sadb")
     }
-    assert steps.stage_problems(world.run)
-    assert [question.name for question in steps.go_back(world.run, "a")] == (["unstage"] if asked else [])
+    assert staging.problems(world.run)
+    assert [question.name for question in rollback.go_back(world.run, "a")] == (["unstage"] if asked else [])
 
 
 @pytest.mark.parametrize("liar", HOSTS)

@@ -21,7 +21,7 @@ import typing as t
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.units import names_of
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import changes, records, result
-from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.steps import Question
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.rotation import Question
 
 Result = t.Dict[str, t.Any]
 Sa = t.Tuple[int, str, str]
