@@ -30,8 +30,8 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._inputs import CONNEC
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import open_keystore
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.records import now
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import decisions
-from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.inputs import ROLE_WORDS
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.record import RunRecord, new_digest_key
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.wording import ROLE_WORDS
 from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import HostAction
 
 Result = t.Dict[str, t.Any]

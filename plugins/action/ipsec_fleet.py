@@ -28,6 +28,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import due
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import inputs as role
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.decisions import has_failed
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.record import UNANSWERED, RunRecord, new_digest_key
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.wording import ROLE_WORDS
 from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import HostAction
 from ansible_collections.ipsec.manual.plugins.plugin_utils._variables import Values, read_variables
 
@@ -54,7 +55,7 @@ class ActionModule(HostAction):
             with in_time(result):
                 result.update(getattr(self, f"_{step}")())
         except IpsecError as exc:
-            result.update(_screen.result(_screen.refused(exc.spelled(role.ROLE_WORDS).split("\n"))))
+            result.update(_screen.result(_screen.refused(exc.spelled(ROLE_WORDS).split("\n"))))
         return once(self._task, result)
 
     def _checked(self) -> Result:
@@ -76,7 +77,7 @@ class ActionModule(HostAction):
         }
 
     def _ask(self) -> Result:
-        state = self._record.begun(str(self._task._uuid), self._checked, role.ROLE_WORDS)
+        state = self._record.begun(str(self._task._uuid), self._checked, ROLE_WORDS)
         host = str(self._vars["inventory_hostname"])
         if state["refused"] or host not in state["endpoints"]:
             return {"skipped": True}
@@ -133,7 +134,7 @@ class ActionModule(HostAction):
             store = open_keystore(self._loader, directory)
             return keystore.facts(store, [connection.name for connection in connections], key), ""
         except IpsecError as exc:
-            return {}, f"The generations are unknown. {exc.spelled(role.ROLE_WORDS)}"
+            return {}, f"The generations are unknown. {exc.spelled(ROLE_WORDS)}"
 
 
 def _read(

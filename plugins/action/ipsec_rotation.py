@@ -14,9 +14,6 @@ of a task by what they report.
 from __future__ import annotations
 
 import contextlib
-import json
-import os
-import re
 import time
 import typing as t
 
@@ -24,54 +21,37 @@ from ansible.errors import AnsibleConnectionFailure
 
 from ansible_collections.ipsec.manual.plugins.action.ipsec_keystore import ActionModule as KeystoreAction
 from ansible_collections.ipsec.manual.plugins.action.ipsec_keystore import run_of
-from ansible_collections.ipsec.manual.plugins.module_utils._core.audit.service import file_problems
-from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import (
-    InputError,
-    IpsecError,
-    Problems,
-    raise_all,
-    raise_also,
-)
-from ansible_collections.ipsec.manual.plugins.module_utils._core.files import atomic
-from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.text import read_policies
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, IpsecError
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
 from ansible_collections.ipsec.manual.plugins.plugin_utils import _screen
-from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import Connection, Unit
-from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader import read_connections
+from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.model import Unit
 from ansible_collections.ipsec.manual.plugins.plugin_utils._failures import in_time, once
-from ansible_collections.ipsec.manual.plugins.plugin_utils._gate import joined, report
+from ansible_collections.ipsec.manual.plugins.plugin_utils._gate import report
 from ansible_collections.ipsec.manual.plugins.plugin_utils._inputs import Inputs
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import sas, undo
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import sas
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.changes import RESUMED
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import open_keystore
-from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.records import IN_USE, PREPARED, RETIRING, time_of
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.directory import Keystore, open_keystore
+from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.records import IN_USE, RETIRING, time_of
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.steps import LEFT
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import (
-    clocks,
     completion,
+    course,
     cutover,
     decisions,
     due,
-    failure,
+    ending,
+    initial_state,
     leaving,
     notes,
-    policies,
-    policy_checks,
     preflight,
-    rollback,
+    report_file,
     rotation,
     staging,
     steps,
-    taking,
+    task_result,
 )
-from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.inputs import (
-    ROLE_WORDS,
-    in_variables,
-    otherwise,
-    read_boot_inputs,
-    read_inputs,
-)
-from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.record import RunRecord, new_digest_key
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.inputs import read_boot_inputs, report_path
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.record import RunRecord
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.report import (
     Row,
     document,
@@ -79,44 +59,19 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.report impo
     rows_of,
 )
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.rotation import Rotation
-from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.run import choose
-from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.table import brief, changes, forecast, table
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.table import changes, forecast
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.wording import ROLE_WORDS, without_host, worded
 from ansible_collections.ipsec.manual.plugins.plugin_utils._secret_action import Call, HostAction
 
 Result = t.Dict[str, t.Any]
 
 # The steps that run once; the others are in `steps.STEPS`.
 DECISIONS = ("prepare", "switch", "judge", "stop", "settle", "promote", "forecast", "left", "end")
-# Steps that are skipped if no host must change, and in check mode. Of those: the steps for hosts that
-# may have switched, for an approved generation, and for one that was not approved. A generation that
-# was not approved is rolled back, whatever the reason.
-_TRANSACTION = (rotation.STAGE, "switch", "stop")
-_SWITCHED = (rotation.CUT_OVER, rotation.SEND, rotation.ARRIVALS, "judge")
-_APPROVED = (rotation.ACCEPT, rotation.UNNEST, "settle", rotation.PERSIST, "promote")
-_REFUSED = (rotation.GO_BACK, rotation.FORGET)
-# Steps that are skipped if nothing that left is to be removed, if the hosts did not get the generation
-# that they should, and in check mode.
-_LEAVING = (rotation.LEAVE, "left")
 _ASKED = {**steps.STEPS, rotation.LEAVE: leaving.leave}
 # For a host that is in no connection of the run any more.
 _ASKED_OF_OTHERS = {rotation.PREFLIGHT: leaving.preflight, rotation.LEAVE: leaving.leave}
 _LONGEST_REASON = 500
 _FAILED = "This step failed."
-# By whether the run only checks.
-_CONTROLLER_ONLY = {
-    False: "No host changed. The keystore did, which is on the controller.",
-    True: "No host would change. The keystore would, which is on the controller.",
-}
-_UNFORESEEN = "a step ended with an error that is shown above"
-
-
-class _Stop(IpsecError):
-    """The rotation ends here, in a phase, for these reasons; the message is the report."""
-
-    def __init__(self, text: str, phase: str, problems: t.Sequence[str]) -> None:
-        super().__init__(text)
-        self.phase = phase
-        self.problems = problems
 
 
 class ActionModule(HostAction):
@@ -136,8 +91,8 @@ class ActionModule(HostAction):
                 run = self._rotation()
                 refused = run.state.get("refused")
                 if refused and step == "prepare":
-                    raise _Stop(_screen.refused(refused), "begin", refused)
-                if refused or _is_left_out(step, run.state):
+                    raise ending.Stop(_screen.refused(refused), "begin", refused)
+                if refused or course.leaves_out(step, run.state):
                     result.update(skipped=True)
                 elif step in DECISIONS:
                     result.update(getattr(self, f"_{step}")(run))
@@ -146,17 +101,27 @@ class ActionModule(HostAction):
                     with in_time(result):
                         result.update(self._ask(run, step, host))
         except IpsecError as exc:
-            text = exc.spelled(ROLE_WORDS)
-            stop = exc if isinstance(exc, _Stop) else _Stop(_screen.refused(text.split("\n")), step, text.split("\n"))
+            lines = exc.spelled(ROLE_WORDS).split("\n")
+            stop = exc if isinstance(exc, ending.Stop) else ending.Stop(_screen.refused(lines), step, lines)
             self._note(step, stop)
             result.update(_screen.result(str(stop)))
         return once(self._task, result)
 
-    def _note(self, step: str, stop: _Stop) -> None:
+    def _read(self) -> Result:
+        """What the run begins with."""
+        inputs, groups = Inputs(self, self._vars), self._vars.get("groups", {})
+        state = initial_state.read(inputs, groups, self._hosts(), self._loader, bool(self._task.check_mode))
+        return {**state, "expected": self._keep(state, "prepared", dry=True)}
+
+    def _hosts(self) -> list[str]:
+        return sorted(map(str, self._vars.get("ansible_play_hosts", ())))
+
+    def _note(self, step: str, stop: ending.Stop) -> None:
         """Keep the reasons for the report at the end of the run. If its inputs were refused, that is now."""
         with contextlib.suppress(IpsecError):  # this failure comes first
             if stop.phase == "begin":
-                self._write_report(self._report_path(), [], stop.phase, stop.problems)
+                path = report_path(Inputs(self, self._vars), self._hosts())
+                self._write_report(path, [], stop.phase, stop.problems)
             elif step in DECISIONS and step != "end":
                 self._record.save({**self._record.state(), "stop": {"phase": stop.phase, "problems": [*stop.problems]}})
 
@@ -166,7 +131,7 @@ class ActionModule(HostAction):
             state,
             self._record.answers,
             self._text,
-            lambda: _connections(state),
+            lambda: initial_state.connections(state),
             time.time(),
             self._left_text,
             self._valid_text,
@@ -182,41 +147,28 @@ class ActionModule(HostAction):
         try:
             answers = self.ask_all([Call(*question[1:]) for question in questions], self._vars)
         except AnsibleConnectionFailure as exc:
-            answers = [{"unreachable": True, "changed": False, "msg": report(str(exc), _LONGEST_REASON)}] * len(
-                questions
-            )
+            lost = {"unreachable": True, "changed": False, "msg": report(str(exc), _LONGEST_REASON)}
+            answers = [lost] * len(questions)
         named = {
-            question.name: _worded(answer, question.module, "rotate") for question, answer in zip(questions, answers)
+            question.name: worded(answer, question.module, "rotate") for question, answer in zip(questions, answers)
         }
         self._record.note(step, host, named)
-        # Changes that are only predicted are not shown twice.
-        said = {name: named[name] for name, question in zip(named, questions) if not question.check}
-        predicted = [named[name] for name, question in zip(named, questions) if question.check]
-        is_first = step == rotation.PREFLIGHT
-        earlier = () if is_first else self._record.answers(rotation.PREFLIGHT, host).results.values()
-        result = _merged(said) if said else {}
-        if result and host not in run.state.get("changing", (host,)):
-            # It has what it should. Ansible counts what tasks say, and cannot take it back.
-            result["changed"] = any(row.get("changed") for name, row in said.items() if name not in staging.TEMPORARY)
-        warnings = notes.warnings(result, predicted, earlier, run.state.get("unwise", ()))
-        if warnings or result:
-            result = {"changed": False, **result, "warnings": warnings}
-        return {**result, **self.discovered()}
+        return {**task_result.of(run, step, host, questions, named), **self.discovered()}
 
     def _text(self, names: t.Sequence[str], host: str, generation: str) -> str:
         """The ipseckeys text of a host's SAs in these connections: secret."""
-        store = open_keystore(self._loader, self._record.state()["wide"]["keystore"])
-        return language.render(sas.named(store, names, generation, host))
+        return language.render(sas.named(self._store(), names, generation, host))
 
     def _left_text(self, units: t.Mapping[str, frozenset[Unit]], host: str) -> str:
         """The text that removes a host's SAs of units that left. It has no key of theirs."""
-        store = open_keystore(self._loader, self._record.state()["wide"]["keystore"])
-        return language.render(sas.leaving(store, units, host))
+        return language.render(sas.leaving(self._store(), units, host))
 
     def _valid_text(self, host: str) -> str:
         """The text that lists a host's SAs of all generations in use. It has no key of theirs."""
-        store = open_keystore(self._loader, self._record.state()["wide"]["keystore"])
-        return language.render(sas.valid(store, host))
+        return language.render(sas.valid(self._store(), host))
+
+    def _store(self) -> Keystore:
+        return open_keystore(self._loader, self._record.state()["wide"]["keystore"])
 
     def _keep(
         self,
@@ -250,7 +202,10 @@ class ActionModule(HostAction):
             **more,
         }
         result = self._keystore().keep(
-            arguments, _connections(state), run_of(self, self._vars, inputs), dry or bool(self._task.check_mode)
+            arguments,
+            initial_state.connections(state),
+            run_of(self, self._vars, inputs),
+            dry or bool(self._task.check_mode),
         )
         # What was retired is for audits. Every task reads the record of the run, which has a row for each pair.
         for row in result["connections"]:
@@ -270,7 +225,7 @@ class ActionModule(HostAction):
         except IpsecError as exc:
             # Most settings are wrong for all hosts alike. Some hosts may not run this task, so one that does explains.
             batch = [*map(str, self._vars["ansible_play_batch"])]
-            first = RunRecord("boot").first(str(self._task._uuid), _without_host(exc, host), host, batch)
+            first = RunRecord("boot").first(str(self._task._uuid), without_host(exc, host), host, batch)
             if first != host:
                 raise InputError(f"refused for the same reason as {first}", host) from None
             raise
@@ -279,95 +234,15 @@ class ActionModule(HostAction):
         except AnsibleConnectionFailure as exc:
             text = report(str(exc), _LONGEST_REASON)
             return {**_screen.result(text, "This host cannot be reached."), "failed": False, "unreachable": True}
-        answer = _worded(answer, "ipsec_boot", "boot")
+        answer = worded(answer, "ipsec_boot", "boot")
         failed = _screen.result(f"{_FAILED}\n{answer['msg']}") if answer.get("failed") else {}
         return {**answer, **failed, **self.discovered()}
-
-    def _read(self) -> Result:
-        """Read the inputs of the run, and check everything that can be checked without asking a host."""
-        inputs = Inputs(self, self._vars)
-        hosts = sorted(map(str, self._vars.get("ansible_play_hosts", ())))
-        try:
-            wide, own = read_inputs(inputs, hosts)
-        except IpsecError as exc:
-            raise_also(exc, _wrong_connections(inputs, hosts[0]))
-            raise
-        variables: dict[str, dict[str, t.Any]] = {}
-        groups: dict[str, t.Any] = {}
-
-        def variable_of(host: str, name: str) -> t.Any:
-            known = variables.setdefault(name, {})
-            return known.setdefault(host, inputs.get(host, name) if host in inputs else None)
-
-        def hosts_of(group: str) -> t.Any:
-            found = self._vars.get("groups", {}).get(group)
-            return groups.setdefault(group, found if found is None else list(map(str, found)))
-
-        place = inputs.place_of_connections(hosts[0], "rotate_connections")
-        connections = read_connections(
-            wide["connections"],
-            wide["allow_static_counter_mode"],
-            groups=hosts_of,
-            variables=variable_of,
-            place=place,
-        )
-        raise_all([*inputs.shadowed(hosts, variables), *_boot_problems(own)])
-        state: Result = {
-            "wide": wide,
-            "own": own,
-            "variables": variables,
-            "groups": groups,
-            "place": place,
-            "digest_key": new_digest_key(),
-            "began": time.time(),
-            "check_mode": bool(self._task.check_mode),
-            "due": False,
-            "switching": False,
-            "approved": False,
-            "refusal": "",
-            "leaving": False,
-            "undo": self._undo(wide, connections, hosts, place) if wide["undo"] else {},
-        }
-        if wide["report"] and not os.access(os.path.dirname(self._loader.path_dwim(wide["report"])), os.W_OK | os.X_OK):
-            raise InputError(
-                "its folder does not exist, or cannot be written", "rotate_report", "Name a file of the controller."
-            )
-        if wide["only"] and (wide["leave"] or wide["state"] == leaving.ABSENT):
-            raise InputError(
-                "a run that is limited to some connections removes nothing",
-                "rotate_only",
-                "Run without it, or without rotate_leave and rotate_state.",
-            )
-        state["expected"] = self._keep(state, "prepared", dry=True)
-        return state
-
-    def _undo(self, wide: Result, connections: t.Sequence[Connection], hosts: t.Sequence[str], place: str) -> Result:
-        """The earlier settings of the connections of this run, by name."""
-        store = open_keystore(self._loader, wide["keystore"])
-        problems: list[IpsecError] = []
-        found = {}
-        for connection in choose(connections, frozenset(hosts), wide["only"], place=place):
-            whole = store.read(connection.name)
-            try:
-                if connection not in connections:
-                    raise InputError(
-                        f"rotate_undo takes back the settings of connection {connection.name} as a whole",
-                        "rotate_only",
-                        "Name the connection, not hosts or pairs of it.",
-                    )
-                found[connection.name] = undo.settings_before(
-                    connection, whole.present() if whole is not None else [], store.path(connection.name)
-                )
-            except InputError as exc:
-                problems.append(exc)
-        raise_all(problems)
-        return found
 
     def _prepare(self, run: Rotation) -> Result:
         """Write the keys to the keystore, before any host gets one."""
         problems = preflight.problems(run, int(self._vars.get("ansible_forks", 0)))
         if problems:
-            raise _stop(problems, "preflight", run.expected)
+            raise ending.stopped(problems, "preflight", run.expected)
         checks = run.results(rotation.PREFLIGHT, rotation.PREFLIGHT)
         spis = {spi for result in checks.values() for spi in result["spis"]}
         why = due.reasons(run) if run.wide["when"] == due.DUE else {}
@@ -377,14 +252,10 @@ class ActionModule(HostAction):
         ahead = sorted(decisions.in_phase(result, RETIRING))
         run.state.update(expected=result, prepared=True, because=why, begun=begun, ahead=ahead)
         self._record.save(run.state)
-        away = [
-            *decisions.in_place(checks, result),
-            *(f"{host}: {place}" for host, place in policy_checks.out_of_place(run)),
-            *(f"{host}: {place}" for host, dummy, place in taking.out_of_place(run)),
-        ]
+        away = preflight.out_of_place(run)
         problems = decisions.reload_problems(checks, result)
         if problems:
-            raise _stop(problems, "prepare", result)
+            raise ending.stopped(problems, "prepare", result)
         changing = bool(away or result["pending"])
         going = bool(leaving.hosts(run))
         is_check = bool(self._task.check_mode)
@@ -392,7 +263,7 @@ class ActionModule(HostAction):
         run.state["leaving"] = going and not is_check
         differing = hosts_that_change(run)
         run.state["changing"] = sorted({*differing, *leaving.hosts(run)})
-        undone = notes.undone(run, _inventory(run.state)) if run.state["undo"] else ()
+        undone = notes.undone(run, initial_state.inventory(run.state)) if run.state["undo"] else ()
         reasons = [*notes.due(run, why), *undone]
         run.state["reasons"] = reasons
         unwise = notes.unwise(run.connections())
@@ -407,15 +278,7 @@ class ActionModule(HostAction):
             "tasks": tasks if changing or going else [],
             "changes": changes(rows_of(run, check_mode=True), differing, leaving.hosts(run), is_check),
             "reasons": reasons,
-            "warnings": [
-                *leaving.kept(run),
-                *leaving.unknown(run),
-                *(_gap_warnings(run) if run.state["due"] else ()),
-                *(policy_checks.pauses(run) if run.state["due"] else ()),
-                *policy_checks.boot_warnings(run),
-                *notes.requests(run),
-                *(notes.placed(unwise) if changing else ()),
-            ],
+            "warnings": [*preflight.warnings(run), *(notes.placed(unwise) if changing else ())],
             **({"diff": result["diff"]} if "diff" in result else {}),
         }
 
@@ -446,7 +309,7 @@ class ActionModule(HostAction):
             problems, untested = cutover.verdict(run)
         except Exception as exc:  # pylint: disable=broad-except
             self._display.error(exc)
-            problems, untested = [_UNFORESEEN], []
+            problems, untested = [ending.UNFORESEEN], []
         if problems:
             return {"skipped": True, "changed": False, "approved": False, "problems": problems}
         run.state["approved"] = True
@@ -470,7 +333,7 @@ class ActionModule(HostAction):
         """Make the generation the current one once every host has it in its file."""
         problems = completion.problems(run)
         if problems:
-            raise _stop(problems, "persist", run.expected, run.results(rotation.CUT_OVER, "sadb"))
+            raise ending.stopped(problems, "persist", run.expected, run.results(rotation.CUT_OVER, "sadb"))
         result = self._keep(run.state, "promoted")
         run.state["promoted"] = True
         self._record.save(run.state)
@@ -485,12 +348,7 @@ class ActionModule(HostAction):
         run.state.update(left=found, left_lines=lines)
         self._record.save(run.state)
         if problems:
-            said = [
-                "What has left the connections could not be removed everywhere.",
-                *(f"  {problem}" for problem in problems),
-            ]
-            said.append("Fix this and run again. Hosts that are done are not asked again.")
-            raise _Stop("\n".join(said), rotation.LEAVE, problems)
+            raise ending.not_removed(problems)
         return self._changed(run, result)
 
     def _changed(self, run: Rotation, result: Result) -> Result:
@@ -533,24 +391,16 @@ class ActionModule(HostAction):
 
     def _close(self, run: Rotation) -> Result:
         """Report what the run did. This step fails if no step before has said that the rotation stopped."""
-        stopped = _rolled_back(run)
+        stopped = ending.rolled_back(run)
         if stopped is not None:
             run.state["stop"] = {"phase": stopped.phase, "problems": [*stopped.problems]}
-        stop = run.state.get("stop") or _unforeseen(run.state)
-        rows = rows_of(run, bool(self._task.check_mode)) if run.state.get("prepared") else []
+        stop = run.state.get("stop") or ending.unforeseen(run.state)
+        check_mode = bool(self._task.check_mode)
+        prepared = run.state.get("prepared")
+        rows = rows_of(run, check_mode) if prepared else []
         reasons = stop or {"phase": "", "problems": []}
-        foreseen = self._task.check_mode and run.state.get("prepared")
-        going = leaving.report(run) if foreseen else run.state.get("left", [])
-        lines = []
-        if rows and (not stop or run.state["switching"]):
-            lines = [
-                *brief(run.state.get("reasons", ())),
-                *table(rows, not stop, policies.changed(run), len(notes.requests(run))),
-            ]
-        said = leaving.foreseen(run) if foreseen else run.state.get("left_lines", ())
-        lines += [part for line in said for part in _screen.on_screen(line)]
-        if run.state.get("keystore") and not run.state["changing"]:
-            lines += _screen.on_screen(_CONTROLLER_ONLY[bool(self._task.check_mode)])
+        going = leaving.report(run) if check_mode and prepared else run.state.get("left", [])
+        lines = ending.lines(run, rows, stop, check_mode)
         try:
             self._write_report(run.wide["report"], rows, began=run.state["began"], left=going, **reasons)
         except IpsecError as exc:
@@ -561,15 +411,6 @@ class ActionModule(HostAction):
             return {"changed": False, **_screen.shown(lines)}
         failed = _screen.result(str(stopped))
         return {"changed": False, **failed, "report": [*failed["report"], *lines]}
-
-    def _report_path(self) -> str:
-        """The value of rotate_report, empty if the inputs of the run do not tell."""
-        inputs = Inputs(self, self._vars)
-        for host in sorted(map(str, self._vars.get("ansible_play_hosts", ()))):
-            with contextlib.suppress(IpsecError):
-                found = inputs.get(host, "rotate_report", "")
-                return found if isinstance(found, str) else ""
-        return ""
 
     def _write_report(
         self,
@@ -586,15 +427,7 @@ class ActionModule(HostAction):
         now = time.time()
         checking = bool(self._task.check_mode)
         found = document(rows, time_of(began or now), time_of(now), checking, phase, problems, left)
-        full = self._loader.path_dwim(path)
-        try:
-            umask = os.umask(0)
-            os.umask(umask)
-            atomic.replace(full, json.dumps(found, indent=2).encode() + b"\n", 0o666 & ~umask)
-        except OSError as exc:
-            raise InputError(
-                f"the report of the run cannot be written ({exc.strerror})", full, "Name another file in rotate_report."
-            ) from None
+        report_file.write(self._loader.path_dwim(path), found)
 
 
 def _wait_for_arrivals(run: Rotation, step: str) -> None:
@@ -602,151 +435,3 @@ def _wait_for_arrivals(run: Rotation, step: str) -> None:
     last = max(run.answers(step, host).answered for host in run.hosts)
     if last + run.wide["grace"] > run.started:
         time.sleep(last + run.wide["grace"] - run.started)
-
-
-def _stop(problems: t.Sequence[str], phase: str, *details: t.Any, **more: t.Any) -> _Stop:
-    return _Stop(failure.stopped(problems, phase, *details, **more), phase, problems)
-
-
-def _rolled_back(run: Rotation) -> _Stop | None:
-    """The report on hosts that did not keep the new SAs; None if that did not happen, or was reported."""
-    if not run.state["due"] or run.state["approved"] or "stop" in run.state:
-        return None
-    if not run.state["switching"]:
-        problems = [run.state["refusal"]] if run.state["refusal"] else staging.problems(run)
-        return _stop(problems, "stage", run.expected, undoing=run.failures(rotation.GO_BACK))
-    cut, back = run.results(rotation.CUT_OVER, "sadb"), run.results(rotation.GO_BACK, "back")
-    phase, problems = _reasons(run)
-    ways, stayed, unsure = rollback.ways_back(run), rollback.stayed(run), rollback.unsure(run)
-    undoing = run.failures(rotation.GO_BACK, rotation.FORGET)
-    return _stop(problems, phase, run.expected, cut, back, ways, stayed, unsure, undoing)
-
-
-def _unforeseen(state: t.Mapping[str, t.Any]) -> Result:
-    """Why the run is not complete although no step says so; empty if it is."""
-    phase = ""
-    if not state.get("prepared"):
-        phase = "preflight"
-    elif state["due"] and not state.get("promoted"):
-        phase = "rotation"
-    elif state["leaving"] and "left" not in state:
-        phase = rotation.LEAVE
-    return {"phase": phase, "problems": [_UNFORESEEN]} if phase else {}
-
-
-def _is_left_out(step: str, state: t.Mapping[str, t.Any]) -> bool:
-    wanted = {
-        **dict.fromkeys((*_TRANSACTION, *_SWITCHED, *_APPROVED, *_REFUSED), state["due"]),
-        **dict.fromkeys(_SWITCHED, state["due"] and state["switching"]),
-        **dict.fromkeys(_APPROVED, state["due"] and state["approved"]),
-        **dict.fromkeys(_REFUSED, state["due"] and not state["approved"]),
-        **dict.fromkeys(_LEAVING, state.get("leaving", False) and (not state["due"] or state.get("promoted", False))),
-        "forecast": state.get("check_mode", False),
-    }
-    return not wanted.get(step, True)
-
-
-def _reasons(run: Rotation) -> tuple[str, list[str]]:
-    """The phase in which the generation was not approved, and the reasons."""
-    try:
-        cut = cutover.problems(run)
-        return ("cut over", cut) if cut else ("verify", cutover.verdict(run)[0] or [_UNFORESEEN])
-    except Exception:  # pylint: disable=broad-except  # our own error prevented approval; report it
-        return "verify", [_UNFORESEEN]
-
-
-def _without_host(error: IpsecError, host: str) -> str:
-    return re.sub(rf"\b(of|which) {re.escape(host)}(?=:|\[| has,)", r"\1", str(error))
-
-
-def _worded(answer: Result, module: str, role: str) -> Result:
-    """An answer of a module, which speaks of its options, in the words of the role."""
-
-    def reworded(text: str) -> str:
-        return otherwise(in_variables(text, role) if module == "ipsec_boot" else text)
-
-    told: Result = {"msg": reworded(str(answer["msg"]))} if "msg" in answer else {}
-    if "warnings" in answer:
-        told["warnings"] = [reworded(text) for text in answer["warnings"]]
-    return {**answer, **told}
-
-
-def _wrong_connections(inputs: Inputs, host: str) -> list[IpsecError]:
-    """What is wrong with the connections beside the settings, without what a wrong setting may have caused."""
-    try:
-        raw = inputs.get(host, "rotate_connections", [])
-    except IpsecError:  # it is among the settings
-        return []
-    try:
-        inputs.connections(raw, place=inputs.place_of_connections(host, "rotate_connections"))
-    except Problems as exc:
-        return [*exc.problems]
-    except IpsecError as exc:
-        return [exc]
-    return []
-
-
-def _boot_problems(own: t.Mapping[str, t.Mapping[str, t.Any]]) -> list[IpsecError]:
-    """What cannot be loaded at boot although it should; each problem for the first host that has it."""
-    files, policies = {}, {}
-    for host, row in sorted(own.items(), reverse=True):
-        if row["boot"]:
-            files[row["file"]] = host
-            policies[json.dumps(row["boot_policies"])] = host
-    found: list[IpsecError] = []
-    for file, host in files.items():
-        found += file_problems(file, f"rotate_file of {host}")
-    for text, host in policies.items():
-        try:
-            read_policies(json.loads(text), f"rotate_boot_policies of {host}", [])
-        except IpsecError as exc:
-            found.append(exc)
-    return found
-
-
-def _connections(state: t.Mapping[str, t.Any]) -> list[Connection]:
-    """The connections of the inventory, those that are undone with their earlier settings."""
-    return [
-        undo.restored(connection, state["undo"][connection.name]) if connection.name in state["undo"] else connection
-        for connection in _inventory(state)
-    ]
-
-
-def _inventory(state: t.Mapping[str, t.Any]) -> list[Connection]:
-    wide = state["wide"]
-    if wide["state"] == leaving.ABSENT:
-        return []
-    return read_connections(
-        wide["connections"],
-        wide["allow_static_counter_mode"],
-        groups=state["groups"].get,
-        variables=lambda host, name: state["variables"].get(name, {}).get(host),
-    )
-
-
-def _gap_warnings(run: Rotation) -> list[str]:
-    """Warnings about connections that would overlap, but cannot."""
-    if run.wide["strategy"] == decisions.FLUSH:
-        return []
-    due = decisions.in_phase(run.expected, *IN_USE, PREPARED)
-    gap = clocks.expected_gap(run.readings(), run.wide["clock_tolerance"] if run.delay else None)
-    return [
-        f"connection {name} changes with a gap of {gap}, in which packets are lost: {reason}. rotate_cutover_delay"
-        " shortens it."
-        for reason in dict.fromkeys(run.gaps.values())
-        for name in decisions.summed_up(run.expected, {name for name in due if run.gaps.get(name) == reason})
-    ]
-
-
-def _merged(answers: t.Mapping[str, Result]) -> Result:
-    """The result of a task from the answers to its questions. A failure is left out, since a later step decides what
-    it means, and reports it with the reason.
-    """
-    plain = {
-        name: {key: value for key, value in answer.items() if key not in ("warnings", "diff")}
-        for name, answer in answers.items()
-    }
-    merged = {**joined([*answers.values()]), "answers": plain}
-    if any(map(decisions.has_failed, answers.values())):
-        return {name: value for name, value in merged.items() if name not in ("failed", "msg")}
-    return merged

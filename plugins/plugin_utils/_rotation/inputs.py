@@ -10,30 +10,16 @@ import contextlib
 import difflib
 import fnmatch
 import math
-import re
 import typing as t
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.audit.service import file_problems
-from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import (
-    WORDS,
-    InputError,
-    IpsecError,
-    raise_all,
-)
+from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import InputError, IpsecError, raise_all
 from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.text import read_policies
 from ansible_collections.ipsec.manual.plugins.module_utils._core.specs import IPSEC_BOOT
 
 from .._inputs import CONNECTIONS, Inputs
 from .._variables import Values, read_variables
 from . import due, leaving
-
-ROLE_WORDS = {
-    **WORDS,
-    "allow_static_counter_mode": "with rotate_allow_static_counter_mode",
-    "moved": "",
-    **{name: f"rotate_{name}" for name in ("new_keys", "store", "trusted_transports")},
-}
-"""What hints have in braces, in the words of the role."""
 
 _FLAG = {"type": "bool"}
 _TEXT = {"type": "str"}
@@ -90,18 +76,6 @@ BOOT_ROLE: dict[str, Values] = {
     "operators_rights": IPSEC_BOOT["operators_rights"],
     **BOOT,
 }
-# The options of `ipsec_boot` as the variables of the role that sets them.
-BOOT_VARIABLES = {
-    "boot": {name: f"boot_{name}" for name in BOOT_ROLE},
-    "rotate": {**{name: f"boot_{name}" for name in BOOT}, "file": "rotate_file"},
-}
-# What hosts suggest, and no role can do.
-_OTHERWISE = {
-    "run without purge: false": "run the role boot with all policies that should stay",
-    f"Choose another SPI, or delete that SA if nobody needs it.{WORDS['moved']}": (
-        "Delete that SA if nobody needs it, or see the page Recovery for how to draw other SPIs."
-    ),
-}
 IGNORED = "ipsec_ignored_variables"
 """Names of variables that begin like those of a role and that something else uses; * stands for any characters."""
 
@@ -122,23 +96,6 @@ _NAMES = (
 _OF_PLAYBOOKS = frozenset(["play_hosts"])
 _LAST_PRIORITY = 0xFFFFFFFF - 1
 _NEAR = 0.9  # of difflib: ipsec_conections, ipsec_connection, ipsec_connexions
-
-
-def otherwise(text: str) -> str:
-    """What a host says, with what the operator of a role can do about it."""
-    for phrase, other in _OTHERWISE.items():
-        text = text.replace(phrase, other)
-    return text
-
-
-def in_variables(text: str, role: str) -> str:
-    """What `ipsec_boot` says, with the variables of a role instead of the options of the module: where one is the
-    place of a problem, where it has a value, and where its name cannot be another word.
-    """
-    known = BOOT_VARIABLES[role]
-    words, names = "|".join(known), "|".join(name for name in known if "_" in name)
-    pattern = rf"^(?:{words})(?=[:.\[])|(?<![\w.])(?:(?:{words})(?=: (?:true|false)\b)|(?:{names})\b)"
-    return re.sub(pattern, lambda found: known[found[0]], text, flags=re.M)
 
 
 def read_boot_inputs(inputs: Inputs, host: str) -> Values:
@@ -176,6 +133,15 @@ def read_inputs(inputs: Inputs, hosts: t.Iterable[str]) -> tuple[Values, dict[st
     raise_all(problems)
     due.read(wide["due"])
     return wide, own
+
+
+def report_path(inputs: Inputs, hosts: t.Iterable[str]) -> str:
+    """The value of rotate_report, empty if the inputs of the run do not tell."""
+    for host in hosts:
+        with contextlib.suppress(IpsecError):
+            found = inputs.get(host, "rotate_report", "")
+            return found if isinstance(found, str) else ""
+    return ""
 
 
 def unknown(

@@ -6,7 +6,8 @@
 
 from __future__ import annotations
 
-from . import clocks, decisions, due, policy_checks, questions, taking
+from .._keystore.records import IN_USE, PREPARED
+from . import clocks, decisions, due, leaving, notes, policy_checks, questions, taking
 from .rotation import PREFLIGHT, Questions, Rotation
 
 
@@ -30,3 +31,38 @@ def problems(run: Rotation, forks: int) -> list[str]:
     if run.delay:
         found += clocks.problems(run.readings(), run.wide["clock_tolerance"], forks)
     return found
+
+
+def out_of_place(run: Rotation) -> list[str]:
+    """What hosts do not hold as they should."""
+    return [
+        *decisions.in_place(run.results(PREFLIGHT, PREFLIGHT), run.expected),
+        *(f"{host}: {place}" for host, place in policy_checks.out_of_place(run)),
+        *(f"{host}: {place}" for host, dummy, place in taking.out_of_place(run)),
+    ]
+
+
+def warnings(run: Rotation) -> list[str]:
+    """What the operator should know before hosts change."""
+    return [
+        *leaving.kept(run),
+        *leaving.unknown(run),
+        *(_gaps(run) if run.state["due"] else ()),
+        *(policy_checks.pauses(run) if run.state["due"] else ()),
+        *policy_checks.boot_warnings(run),
+        *notes.requests(run),
+    ]
+
+
+def _gaps(run: Rotation) -> list[str]:
+    """Warnings about connections that would overlap, but cannot."""
+    if run.wide["strategy"] == decisions.FLUSH:
+        return []
+    pending = decisions.in_phase(run.expected, *IN_USE, PREPARED)
+    gap = clocks.expected_gap(run.readings(), run.wide["clock_tolerance"] if run.delay else None)
+    return [
+        f"connection {name} changes with a gap of {gap}, in which packets are lost: {reason}. rotate_cutover_delay"
+        " shortens it."
+        for reason in dict.fromkeys(run.gaps.values())
+        for name in decisions.summed_up(run.expected, {name for name in pending if run.gaps.get(name) == reason})
+    ]

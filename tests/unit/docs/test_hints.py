@@ -28,7 +28,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.text import lan
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text.grammar import KEYWORDS
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text.render import in_keywords
 from ansible_collections.ipsec.manual.plugins.plugin_utils._connections import fields
-from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.inputs import (
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.wording import (
     BOOT_VARIABLES,
     ROLE_WORDS,
     in_variables,

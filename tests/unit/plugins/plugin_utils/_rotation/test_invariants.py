@@ -33,8 +33,10 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import I
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore import changes, records
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import (
     completion,
+    course,
     cutover,
     decisions,
+    ending,
     nesting,
     policies,
     questions,
@@ -182,7 +184,7 @@ class Ongoing:
 
     def decide(self, step: str) -> None:
         """A step of the controller."""
-        if ipsec_rotation._is_left_out(step, self.state):
+        if course.leaves_out(step, self.state):
             return
         try:
             getattr(_Controller(self), f"_{step}")(self.rotation())
@@ -191,7 +193,7 @@ class Ongoing:
 
     def questions(self, step: str, host: str) -> list[Question]:
         """What a host is asked in a step. Runs that differ only in what follows share it."""
-        if ipsec_rotation._is_left_out(step, self.state) or host not in self.state["expected"]["hosts"]:
+        if course.leaves_out(step, self.state) or host not in self.state["expected"]["hosts"]:
             return []
         return list(steps.STEPS[step](self.rotation(), host))
 
@@ -670,7 +672,7 @@ def test_the_report_does_not_say_what_nobody_knows() -> None:
         for host, fault, at in (("a", "lost", 0), ("b", "refused", 1)):
             questions = ongoing.questions(step, host)
             ongoing.ask(step, host, questions, fault if step == rotation.CUT_OVER else "", at)
-    text = str(ipsec_rotation._rolled_back(ongoing.rotation()))
+    text = str(ending.rolled_back(ongoing.rotation()))
     assert "  a: unknown: generation 2 of mesh, or what it held before" in text
     assert "  b: what it held before this run" in text
 
