@@ -269,6 +269,8 @@ class ActionModule(HostAction):
         unwise = notes.unwise(run.connections())
         run.state["unwise"] = [*unwise]
         self._record.save(run.state)
+        if run.state["leaving"] and not changing:
+            self._begin_to_leave(run)
         change = ["transaction.yml", *(["nested.yml"] if run.nested - run.ahead else []), "finish.yml"]
         tasks = ["forecast.yml"] if is_check else change * changing + ["leave.yml"] * going
         return {
@@ -337,7 +339,13 @@ class ActionModule(HostAction):
         result = self._keep(run.state, "promoted")
         run.state["promoted"] = True
         self._record.save(run.state)
+        if run.state["leaving"]:
+            self._begin_to_leave(run)
         return self._changed(run, result)
+
+    def _begin_to_leave(self, run: Rotation) -> None:
+        """Record what is to be removed before any host is asked, so that the next run goes on if this one is killed."""
+        self._keep(run.state, LEFT, leaving=leaving.units(leaving.chosen(run)))
 
     def _left(self, run: Rotation) -> Result:
         """Record which hosts removed what left, and retire the keys that no host has any longer."""

@@ -6,8 +6,12 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import itertools
+import json
 import pathlib
+import re
+import time
 import typing as t
 
 import pytest
@@ -138,6 +142,32 @@ def test_a_standing_rule_removes_what_leaves_and_is_silent_afterwards(fleet: Fle
     again = run(fleet, rotate_leave=["*"])
     assert again.status == 0 and "Nothing was due" in again.text, again.output
     assert "rotate_leave" not in again.text
+
+
+def test_what_was_begun_is_recorded_before_a_host_is_asked(fleet: Fleet) -> None:
+    """So that the next run goes on, whenever the controller is killed."""
+    fleet.lie("c", **{"ipsec_policy:absent": {"sleep": 3}})
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        future = pool.submit(run, fleet, rotate_leave=["mesh"])
+        log = fleet.folder / "c" / "asked.jsonl"
+        while not future.done() and not (log.exists() and "remove_src" in log.read_text(encoding="utf-8")):
+            time.sleep(0.01)
+        assert not future.done()
+        assert [record.get("cleaned") for record in fleet.record("mesh")["records"] if record["left"]] == [[]]
+        assert future.result().status == 0 and gone(fleet)
+
+
+def test_nothing_of_an_interrupted_run_stays_on_a_host_that_left(fleet: Fleet) -> None:
+    """Keys that it staged, and SAs of a generation that was discarded since and that only the staged file lists."""
+    path, state = "/etc/inet/secret/ipseckeys", fleet.state("c")
+    discarded = re.sub("(spi 0x|key )......", r"\1abcdef", state["files"][path])
+    state["files"] |= {f"{path}.next": discarded, f"{path}.previous": state["files"][path]}
+    state["files"][path] += discarded
+    state["kernel"] += discarded
+    (fleet.folder / "c" / "state.json").write_text(json.dumps(state), encoding="utf-8")
+    done = run(fleet, rotate_leave=["mesh"])
+    assert done.status == 0 and gone(fleet), done.output
+    assert fleet.state("c")["kernel"] == "" and list(fleet.state("c")["files"]) == [path]
 
 
 def test_a_rotation_and_a_removal_in_one_run(fleet: Fleet) -> None:

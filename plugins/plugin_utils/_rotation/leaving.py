@@ -129,8 +129,14 @@ def leave(run: Rotation, host: str) -> Questions:
     own = [part for part in chosen(run) if host in part.hosts]
     if not own or not _is_reached(run, host):
         return
-    listed = run.replaced_file(host)
+    listed, staged = run.replaced_file(host), run.next_file(host)
     common = {"path": listed, **run.deadline(host)}
+    ends = _ends(run, host)
+    if ends and decisions.leftover(run.answers(PREFLIGHT, host).get(PREFLIGHT), ".next"):
+        # Nothing else lists the SAs of a generation that was staged and then discarded.
+        anything = {"content": "", "remove_src": staged}
+        yield questions.change_file(run, host, anything)._replace(name="staged_file")
+        yield questions.removal(run, host, staged)._replace(name="staged_removal")
     yield Question(
         "left", "ipseckeys_file", {**common, "content": run.left(units(own), host), "allow_static_counter_mode": True}
     )
@@ -141,7 +147,14 @@ def leave(run: Rotation, host: str) -> Questions:
         options = {"policies": gone, "state": "absent", **run.deadline(host)}
         yield Question(policies.POLICIES, "ipsec_policy", options)
     yield from _boot(run, host, gone)
-    yield Question(TIDY, "ipseckeys_file", {**common, "state": "absent"})
+    # An interrupted run may have left these, with keys.
+    others = {"others": [staged, run.previous_file(host)]} if ends else {}
+    yield Question(TIDY, "ipseckeys_file", {**common, **others, "state": "absent"})
+
+
+def _ends(run: Rotation, host: str) -> bool:
+    """Whether this is the last that the host has of any connection: then no other step will ever clean it up."""
+    return host not in run.expected["hosts"] and not any(host in part.hosts for part in _divided(run)[1])
 
 
 def _policies(run: Rotation, host: str, own: t.Sequence[Leaving]) -> list[Result]:

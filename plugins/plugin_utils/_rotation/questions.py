@@ -99,9 +99,9 @@ def left_out(run: Rotation, host: str, wanted: t.Callable[[str], bool] = lambda 
     return found
 
 
-def removal(run: Rotation, host: str) -> Question:
-    """To remove the SAs that the file lists."""
-    options = {"src": run.replaced_file(host), "state": "absent", "backend": run.own(host)["backend"]}
+def removal(run: Rotation, host: str, listed: str = "") -> Question:
+    """To remove the SAs that a file lists, by default the one for that."""
+    options = {"src": listed or run.replaced_file(host), "state": "absent", "backend": run.own(host)["backend"]}
     return Question("removal", "ipsec_sadb", {**options, **run.deadline(host)})
 
 

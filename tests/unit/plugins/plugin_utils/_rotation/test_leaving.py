@@ -262,6 +262,23 @@ def test_a_host_that_left_a_group_whose_change_was_interrupted_still_has_the_pre
     assert [entry["waiting_for"] for entry in leaving.report(run)] == [["a", "b", "c"]]
 
 
+@pytest.mark.parametrize(
+    ("host", "words", "is_last"),
+    [
+        pytest.param("c", ["mesh"], True, id="nothing stays"),
+        pytest.param("c", ["mesh/a,c"], False, id="another pair is kept"),
+        pytest.param("b", ["mesh"], False, id="the rotation cleans up"),
+    ],
+)
+def test_what_an_interrupted_run_staged_goes_with_the_last_pair(host: str, words: list[str], is_last: bool) -> None:
+    run = run_of([row(STAR)], [connection("mesh", "a", "b")], leave=words)
+    run.state["results"]["preflight", host] = {"preflight": {**PREFLIGHT, "leftovers": [f"{world.FILE}.next"]}}
+    asked = {question.name: question.options for question in leaving.leave(run, host)}
+    assert ("staged_file" in asked) == ("staged_removal" in asked) == is_last
+    files = [f"{world.FILE}.next", f"{world.FILE}.previous"] if is_last else []
+    assert asked[rotation.TIDY].get("others", []) == files and [*asked][-1] == rotation.TIDY
+
+
 def test_only_what_can_be_removed_is_to_be_named() -> None:
     """The keystore does not know what hosts had that left before it had format 2."""
     run = run_of([row(STAR)], [connection("mesh", "a", "b")])
