@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import pathlib
+import re
 import typing as t
 
 import pytest
 
-from ansible_collections.ipsec.manual.tests.e2e.flows import PROTOCOLS, Line, Loss, address, flowing, line
+from ansible_collections.ipsec.manual.tests.e2e.flows import PROTOCOLS, Line, Loss, address, flowing, line, parted
 from ansible_collections.ipsec.manual.tests.e2e.harness import SECRET_FILE, Host, Project, clear, lab, on_the_wire
 from ansible_collections.ipsec.manual.tests.e2e.traffic import MARK
 
@@ -211,6 +212,27 @@ def shown(losses: dict[str, Loss]) -> str:
     return "".join(
         f"{name:<14}{row.sent:>7} sent {row.lost:>5} lost {row.gap:>8.1f} ms\n" for name, row in losses.items()
     )
+
+
+def test_a_file_that_the_role_did_not_write_is_as_before_after_a_run_that_went_back(
+    hosts: dict[str, Host], project: Project
+) -> None:
+    row = CASES_BY_NAME["ipseckeys"]
+
+    def held() -> list[tuple[set[tuple[str, str]], set[str]]]:
+        return [
+            (set(re.findall(r"spi (\S+) .* encrkey (\S+)", host.file())), host.spis(*row.pair))
+            for host in hosts.values()
+        ]
+
+    before = held()
+    assert all({"0x00001001", "0x00001002"} <= {spi for spi, dummy in filed} & spis for filed, spis in before)
+    others, project.connections = project.connections, [*project.connections, row.connection(True)]
+    with parted(NAME, row.pair):
+        done = project.run_badly(rotate_only=[row.name])
+    project.connections = others
+    assert "what it held before this run" in done.output
+    assert held() == before
 
 
 def test_settings_change_and_scripts_are_replaced_without_a_lost_packet(

@@ -132,6 +132,11 @@ def leftover(result: Result, suffix: str) -> bool:
     return any(path.endswith(suffix) for path in result.get("leftovers", ()))
 
 
+def filed(result: Result) -> set[Pair]:
+    """The pairs of addresses that the host's protected file has SAs between, according to `ipsec_preflight`."""
+    return {_pair(key) for key in result.get("file", {}).get("digest", {})}
+
+
 def gaps(
     expected: Result,
     strategy: str,

@@ -8,10 +8,12 @@ packets through the new ones. Also what the run decides: which pairs of addresse
 
 from __future__ import annotations
 
+import typing as t
+
 from .._keystore.records import IN_USE
 from . import cutover, decisions, pins, policies, probes, questions, staging
 from .record import Answers
-from .rotation import ARRIVALS, CUT_OVER, GO_BACK, PREFLIGHT, Questions, Result, Rotation
+from .rotation import ARRIVALS, CUT_OVER, GO_BACK, PREFLIGHT, STAGE, Questions, Result, Rotation
 
 
 def go_back(run: Rotation, host: str) -> Questions:
@@ -33,6 +35,7 @@ def go_back(run: Rotation, host: str) -> Questions:
     kept = every - back
     yield from policies.back(run, host, back)
     if run.overlaps(host):
+        yield from _former(run, host, back)
         gaps = run.pairs(run.gaps, host)
         yield questions.restore_file(run, host, {"direction": "outbound", "leave": decisions.listed(kept | gaps)})
     yield questions.change_sadb(
@@ -51,6 +54,22 @@ def go_back(run: Rotation, host: str) -> Questions:
         },
         name="back",
     )
+
+
+def _former(run: Rotation, host: str, back: t.AbstractSet[decisions.Pair]) -> Questions:
+    """The outbound SAs that the file held before the first generation of these pairs, which the keystore does not know,
+    from what the host saved of its SADB: beside the new ones until these are removed, so that it has some if it reboots.
+    """
+    preflight, staged = run.answers(PREFLIGHT, host).get(PREFLIGHT), run.answers(STAGE, host).get("sadb")
+    resumed = host in decisions.resumed_hosts(run.expected) and decisions.leftover(preflight, ".previous")
+    if not (resumed or staged.get("changed")):
+        return
+    first = {row["name"] for row in run.expected["connections"] if not row["current"]}
+    pairs = run.pairs(first - run.gaps.keys() - run.beside, host) & back & decisions.filed(preflight)
+    if pairs:
+        leave = decisions.listed(run.pairs(run.names, host) - pairs)
+        options = {"src": run.previous_file(host), "keep": True, "direction": "outbound", "leave": leave}
+        yield questions.change_file(run, host, options)._replace(name="former")
 
 
 def forget(run: Rotation, host: str) -> Questions:

@@ -252,7 +252,7 @@ def check_retired(before: Moment, after: Moment) -> None:
 
 def check_traffic(moment: Moment) -> None:
     """I1 and I2: each host accepts what its peers send, also after a reboot of one host."""
-    keyed = frozenset(unit for unit, record in moment.records if record.current is not None)
+    keyed = frozenset(unit for unit, record in moment.records if record.current is not None or moment.filed)
     why = lost(moment.hosts, keyed, moment.reqids, moment.modes)
     if why:
         raise Violation(why)
@@ -368,6 +368,7 @@ def explore(
     scripted: bool = False,
     again: bool = False,
     modes: t.Sequence[str] = (),
+    filed: bool = False,
 ) -> int:
     """Visit the states that ``rounds`` runs in a row can leave, each with faults, in a world without
     keys and in one that has keys; the number of states. With ``old_backup``, only in one that has keys,
@@ -375,9 +376,10 @@ def explore(
     and a run that makes new ones is for the next of these in turn. With ``scripted``, only in one without keys,
     where a script has made SAs, and where no host reboots; with ``again``, after a run, and then the script once more.
     With two ``modes``, only in one that has keys for the first, and each run that makes new ones is for the other one.
+    With ``filed``, only in one without keys, where the hosts have SAs in their files.
     """
-    empty = world.beginning("".join(hosts), scripted)._replace(reqid=reqids[0])
-    frontier = [empty] if scripted else [empty, run_plainly(empty, strategy)]
+    empty = world.beginning("".join(hosts), scripted, filed)._replace(reqid=reqids[0])
+    frontier = [empty] if scripted or filed else [empty, run_plainly(empty, strategy)]
     frontier = frontier[-1:] if len(reqids) > 1 else frontier
     if modes:
         frontier = [run_plainly(empty._replace(mode=modes[0]), "flush")]  # a first run changes with a gap
@@ -539,6 +541,11 @@ def test_nothing_of_a_discarded_generation_stays_when_the_mode_changes_back(mode
 @pytest.mark.parametrize("reqid", [0, 9])
 def test_no_fault_separates_two_hosts_whose_sas_are_taken_over(reqid: int) -> None:
     assert explore("ab", "overlap", 1, reqids=(reqid,), scripted=True) > 50
+
+
+@pytest.mark.parametrize(("hosts", "rounds", "faults"), [("ab", 2, 1), ("ab", 1, 2), ("abc", 1, 1)])
+def test_no_fault_separates_hosts_that_had_sas_in_their_files(hosts: str, rounds: int, faults: int) -> None:
+    assert explore(hosts, "overlap", rounds, faults, filed=True) > 50
 
 
 @pytest.mark.parametrize("reqids", [(0,), (9,), (7, 9)])

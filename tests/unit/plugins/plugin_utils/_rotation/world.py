@@ -68,6 +68,8 @@ class Moment(t.NamedTuple):
     # The same of modes; the others are in transport mode.
     mode: str = TRANSPORT
     modes: tuple[tuple[int, str], ...] = ()
+    # Whether the hosts had SAs in their files before the keystore had any.
+    filed: bool = False
 
     @property
     def is_scripted(self) -> bool:
@@ -138,25 +140,26 @@ def _numbers(host: Host) -> list[int]:
     return [int(word.rpartition(":")[2]) for word in host.label.split()]
 
 
-def beginning(hosts: str, scripted: bool = False) -> Moment:
-    """A world without keys, or one where a script has made SAs and policies."""
+def beginning(hosts: str, scripted: bool = False, filed: bool = False) -> Moment:
+    """A world without keys; one where a script has made SAs and policies; or one where these are in files
+    that hosts load at boot.
+    """
     record = records.KeyRecord(NAME)
     units = pairs_of(hosts)
-    made = _union(sas_of(SCRIPTED, unit) for unit in units) if scripted else NOTHING
+    made = _union(sas_of(SCRIPTED, unit) for unit in units) if scripted or filed else NOTHING
+
+    def host(name: str) -> Host:
+        sas = frozenset(sa for sa in made if name in sa)
+        kept = policies_of(name, hosts, SCRIPT_REQID if scripted else 0) if made else frozenset()
+        if filed:
+            return Host(sas, sas, policies=kept, boot_policies=kept)
+        return Host(sas, policies=kept, unserved=scripted)
+
     return Moment(
-        tuple(
-            (
-                host,
-                Host(
-                    frozenset(sa for sa in made if host in sa),
-                    policies=policies_of(host, hosts, SCRIPT_REQID) if scripted else frozenset(),
-                    unserved=scripted,
-                ),
-            )
-            for host in hosts
-        ),
+        tuple((name, host(name)) for name in hosts),
         tuple((unit, record) for unit in units),
         reqids=((SCRIPTED, SCRIPT_REQID),) if scripted else (),
+        filed=filed,
     )
 
 
