@@ -24,7 +24,7 @@ def unnest(run: Rotation, host: str) -> Questions:
 
 def persist(run: Rotation, host: str) -> Questions:
     """No host sends through the previous SAs, also after a reboot, so they are removed. What the host
-    holds is compared once more: it may have rebooted since it was asked. With a gap, its file still
+    holds is compared once more: it may have rebooted since it was asked. If settings change with a gap, its file still
     held the previous SAs then. Other outbound SAs that it has lost are not loaded again, since their
     sequence numbers would begin again. The outbound policies, too, are named again. The host waits for the next run if
     a peer did not confirm what has to be done before.

@@ -27,13 +27,13 @@ def cut_over(run: Rotation, host: str) -> Questions:
     """The outbound SAs, too, are in the file before they are in the kernel. If the host reboots once it
     has confirmed that it sends through the new SAs, it continues to do so.
     """
-    flushed = decisions.listed(run.pairs(run.gaps, host))
-    delay = run.delay if flushed else 0
+    delay = run.delay if run.pairs(run.gaps, host) else 0
     if run.overlaps(host):
         leave = decisions.listed(run.pairs({*run.gaps, *run.beside}, host))
         yield questions.change_file(run, host, {"src": run.next_file(host), "direction": "outbound", "leave": leave})
         # Not before all peers accept them: the previous policies may send through them as soon as they are there.
         yield from questions.add_outbound(run, host, run.beside & run.overtaking)
+    yield from _flushed_file(run, host)
     yield questions.change_sadb(
         run,
         host,
@@ -52,6 +52,14 @@ def cut_over(run: Rotation, host: str) -> Questions:
     if run.wide["probe"]:
         # No host sends test packets before all hosts have cut over.
         yield _probe(run, host, "before", 0)
+
+
+def _flushed_file(run: Rotation, host: str) -> Questions:
+    """In both directions, what changes with a gap (`questions.flushed`)."""
+    names = questions.flushed(run)
+    if run.pairs(names, host):
+        options = {"src": run.next_file(host), "leave": questions.all_but(run, host, names)}
+        yield questions.change_file(run, host, options)._replace(name=questions.FLUSHED)
 
 
 def directions(run: Rotation, host: str) -> Result:
@@ -94,6 +102,7 @@ def problems(run: Rotation) -> list[str]:
             "sadb",
             *(["file"] if run.overlaps(host) else []),
             *(question.name for question in questions.add_outbound(run, host, run.beside & run.overtaking)),
+            *(question.name for question in _flushed_file(run, host)),
             *policies.asked_at_cut_over(run, host),
             *(["before"] if run.wide["probe"] else []),
         ],

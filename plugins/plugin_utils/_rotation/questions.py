@@ -14,7 +14,7 @@ from .._connections.units import names_at
 from . import decisions
 from .rotation import PREFLIGHT, TIDY, Question, Questions, Result, Rotation
 
-BESIDE = "beside"
+BESIDE, FLUSHED = "beside", "flushed"
 LOADS_NOTHING = {"state": "absent", "allow_static_counter_mode": True}
 
 
@@ -69,10 +69,31 @@ def restore_file(run: Rotation, host: str, options: Result) -> Question:
 
 def current_of(run: Rotation, host: str, names: t.Collection[str]) -> str:
     """The text of the current generations of those of these units that overlap; empty if there are none."""
-    wanted = frozenset(names).difference(run.gaps)
-    rows = [row for row in run.expected["connections"] if row["name"] in wanted]
+    return _current(run, host, frozenset(names).difference(run.gaps))
+
+
+def _current(run: Rotation, host: str, names: t.AbstractSet[str]) -> str:
+    rows = [row for row in run.expected["connections"] if row["name"] in names]
     found = [row["name"] for row in rows if row["current"] and host in row["endpoints"]]
     return run.text(found, host, "current") if found else ""
+
+
+def flushed(run: Rotation) -> set[str]:
+    """The units that change with a gap, and whose SAs in the file change with those in the kernel: the policies that
+    the host loads at boot are for both generations. Those of all others change at the end of the run.
+    """
+    rows = run.expected["connections"]
+    return {row["name"] for row in rows if row["name"] in run.gaps and row["current"] and not row["before"]}
+
+
+def restore_flushed(run: Rotation, host: str, pairs: t.AbstractSet[decisions.Pair]) -> Questions:
+    """Of the units `flushed`, the current generations between these addresses again instead of the next ones."""
+    names = flushed(run)
+    wanted = run.pairs(names, host) & pairs
+    if wanted:
+        leave = decisions.listed(run.pairs(run.names, host) - wanted)
+        options = {"content": _current(run, host, names), "remove_src": run.next_file(host), "leave": leave}
+        yield change_file(run, host, options)._replace(name=FLUSHED)
 
 
 def add_outbound(run: Rotation, host: str, names: t.Collection[str]) -> Questions:

@@ -54,11 +54,13 @@ def go_back(run: Rotation, host: str) -> Questions:
         },
         name="back",
     )
+    # After the kernel: peers that go back accept nothing else.
+    yield from questions.restore_flushed(run, host, back)
 
 
 def _former(run: Rotation, host: str, back: t.AbstractSet[decisions.Pair]) -> Questions:
     """The outbound SAs that the file held before the first generation of these pairs, which the keystore does not know,
-    from what the host saved of its SADB: beside the new ones until these are removed, so that it has some if it reboots.
+    from what the host saved of its SADB. They stand beside the new ones until these are removed, since it may reboot.
     """
     preflight, staged = run.answers(PREFLIGHT, host).get(PREFLIGHT), run.answers(STAGE, host).get("sadb")
     resumed = host in decisions.resumed_hosts(run.expected) and decisions.leftover(preflight, ".previous")

@@ -28,7 +28,8 @@ persist        to write the staged SAs to the protected file, to remove the prev
                boot, and to remove the staged files
 =============  ====================================================================
 
-Connections that cannot overlap (`decisions.gaps`) change in both directions at the cut-over. For all
+Connections that cannot overlap (`decisions.gaps`) change in both directions at the cut-over, and in the
+file just before, unless policies that are loaded at boot fit one generation only (`questions.flushed`). For all
 others, at every moment each host accepts what its peers send, even if it reboots: its protected file
 holds the new inbound SAs from the step stage on, and the new outbound ones from cut_over on. Where
 policies decide which SAs are used (`Rotation.beside`), kernel and file hold the SAs of both

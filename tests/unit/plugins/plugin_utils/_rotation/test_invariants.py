@@ -641,6 +641,38 @@ def test_a_run_of_one_pair_does_not_take_others_back(before: dict[str, t.Any], a
     run_plainly(after_all, "overlap")
 
 
+def test_a_host_that_reboots_after_a_cut_over_with_a_gap_keeps_the_keys_of_its_peers() -> None:
+    start = run_plainly(world.beginning("abc"), "flush")
+    ongoing = Ongoing(start, "flush", new_keys=True)
+    for step in ORDER[: ORDER.index(rotation.FORGET) + 1]:
+        if step in ipsec_rotation.DECISIONS:
+            ongoing.decide(step)
+            continue
+        for host in "abc":
+            ongoing.ask(
+                step, host, ongoing.questions(step, host), "lost" if (step, host) == (rotation.SEND, "a") else ""
+            )
+        if step in (rotation.CUT_OVER, rotation.FORGET):
+            check_traffic(ongoing.moment)
+    assert ongoing.moment.host("a").kernel == ongoing.moment.host("a").boot != start.host("a").kernel
+
+
+def test_a_host_that_goes_back_with_a_gap_loads_at_boot_what_it_sends_through() -> None:
+    start = run_plainly(world.beginning("abc"), "flush")
+    ongoing = Ongoing(start, "flush", new_keys=True)
+    for step in ORDER[: ORDER.index(rotation.FORGET) + 1]:
+        if step in ipsec_rotation.DECISIONS:
+            ongoing.decide(step)
+            continue
+        for host in "abc":
+            questions = ongoing.questions(step, host)
+            at = next((number for number, question in enumerate(questions) if question.name == "sadb"), 0)
+            ongoing.ask(step, host, questions, "refused" if (step, host) == (rotation.CUT_OVER, "a") else "", at)
+    check_traffic(ongoing.moment)
+    for host in "abc":
+        assert ongoing.moment.host(host).kernel == ongoing.moment.host(host).boot
+
+
 @pytest.mark.parametrize(("before", "after"), MODES)
 @pytest.mark.parametrize("until", [rotation.SEND, rotation.UNNEST, rotation.PERSIST])
 def test_the_gap_of_a_mode_that_is_taken_back_ends_with_the_cut_over(before: str, after: str, until: str) -> None:

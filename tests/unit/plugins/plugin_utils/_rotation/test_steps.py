@@ -27,6 +27,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import (
     failure,
     policies,
     preflight,
+    questions,
     rollback,
     rotation,
     staging,
@@ -371,6 +372,9 @@ def has_switched(world: World, host: str) -> bool:
         return False
     if world.run.overlaps(host) and not world.good(rotation.CUT_OVER, host, "file"):
         return False
+    flushed = world.run.pairs(questions.flushed(world.run), host)
+    if flushed and not world.good(rotation.CUT_OVER, host, questions.FLUSHED):
+        return False
     if not world.good(rotation.CUT_OVER, host, policies.POLICIES):
         return False
     answer = world.results[rotation.CUT_OVER, host]["sadb"]
@@ -417,7 +421,7 @@ def check_way_back(world: World) -> None:
     for host in HOSTS:
         put = {question for step, name, question in world.asked if (step, name) == (rotation.GO_BACK, host)}
         if run.state["switching"]:
-            assert put <= {"back", "file", policies.UNPOLICIES}
+            assert put <= {"back", "file", questions.FLUSHED, policies.UNPOLICIES}
         # What the next run needs to try again stays where going back failed.
         tidied = (rotation.FORGET, host, rotation.TIDY) in world.asked
         assert not tidied or world.good(rotation.GO_BACK, host, "back")
