@@ -30,6 +30,7 @@ ABSENT = "absent"
 STATES = ("present", ABSENT)
 EVERYTHING = "*"  # in rotate_leave; no connection and no host has this name
 _NAMED = 3
+_COMPARED = "policies_leaving"
 _UNKNOWN = (
     "%s left connection %s while the keystore had its first format, which does not say what was there then: remove it"
     " from this host and its former peers with ipsec_sadb and ipsec_policy, state absent. After that, ipsec_keystore"
@@ -120,8 +121,16 @@ def hosts(run: Rotation) -> list[str]:
 def preflight(run: Rotation, host: str) -> Questions:
     """What must be known about a host that is no longer in any connection of the run."""
     if host in hosts(run):
+        yield from compared(run, host)
         nothing: Result = {"addresses": [], "associations": [], "expected": {}}
         yield questions.preflight(run, host, nothing)
+
+
+def compared(run: Rotation, host: str) -> Questions:
+    """What the host has in place of the policies that are to go."""
+    wanted = _policies(run, host, [part for part in chosen(run) if host in part.hosts])
+    if wanted:
+        yield Question(_COMPARED, "ipsec_policy", {"policies": wanted}, check=True)
 
 
 def leave(run: Rotation, host: str) -> Questions:
@@ -143,8 +152,10 @@ def leave(run: Rotation, host: str) -> Questions:
     yield questions.change_file(run, host, {"content": "", "remove_src": listed})
     yield questions.removal(run, host)
     gone = _policies(run, host, own)
-    if gone:
-        options = {"policies": gone, "state": "absent", **run.deadline(host)}
+    foreign = _of_others(run, host, own)
+    ours = [policy for policy in gone if policies.labelled(policy) not in foreign]
+    if ours:
+        options = {"policies": ours, "state": "absent", **run.deadline(host)}
         yield Question(policies.POLICIES, "ipsec_policy", options)
     yield from _boot(run, host, gone)
     # An interrupted run may have left these, with keys.
@@ -167,6 +178,15 @@ def _policies(run: Rotation, host: str, own: t.Sequence[Leaving]) -> list[Result
     # Two generations of a unit, and two connections between the same addresses, have the same policies.
     found = {_identity(view): view for view in _of(run, host, [shape for part in own for shape in part.shapes])}
     return [view for key, view in found.items() if key not in needed]
+
+
+def _of_others(run: Rotation, host: str, own: t.Sequence[Leaving]) -> list[str]:
+    """The policies that something else, such as an IKE daemon, has put in the place of those of these units. Without
+    them, what they protect would pass in the clear.
+    """
+    known = {policies.ANY_REQID, *(shape.reqid for part in own for shape in part.shapes)}
+    rows = run.answers(PREFLIGHT, host).get(_COMPARED).get("replaced", ())
+    return [row["policy"] for row in rows if not row["reqids"] or not known.issuperset(row["reqids"])]
 
 
 def _identity(view: Result) -> t.Hashable:
@@ -240,9 +260,14 @@ def forecast(run: Rotation, host: str) -> list[str]:
         f"{_listed(names)}: no longer in the connections; a run would remove",
         f"  SAs in the kernel and in {run.own(host)['file']}: {_listed(spis)}",
     ]
-    gone = list(map(policies.labelled, _policies(run, host, own)))
+    foreign = _of_others(run, host, own)
+    gone = [text for text in map(policies.labelled, _policies(run, host, own)) if text not in foreign]
+    if foreign:
+        found.append(f"  but not policies that others have put in place of its own: {_listed(foreign)}")
     if gone:
         found += [f"  policies: {_listed(gone)}", "  after which nothing protects this traffic"]
+    elif foreign:
+        pass
     elif run.own(host)["policies"]:
         found.append("  policies: none, since other connections need them")
     else:
@@ -302,6 +327,12 @@ def lines(run: Rotation) -> list[str]:
             words = names if host in staying.get(part.name, ()) else [f"{part.name}/{host}"]
             retirable.setdefault(host, {}).update(dict.fromkeys(words))
     found = [f"Removed from {host}: {_listed(names)}." for host, names in sorted(removed.items())]
+    for host in sorted(removed):
+        foreign = _of_others(run, host, [part for part in chosen(run) if host in part.hosts])
+        if foreign:
+            found.append(
+                f"Kept on {host}, since others have put them in place of its own: policies {_listed(foreign)}."
+            )
     for host, names in sorted(waiting.items()):
         found.append(
             f"Still to be removed from {host}, which {_why(run, host)}: {_listed(names)}. The next run that reaches it"

@@ -40,8 +40,8 @@ POLICIES = "policies"
 UNPOLICIES = "policies_back"
 SERVICE = "service"
 _OUT = "out"
-_ANY_REQID = 0
-_ANYTHING = {"reqid": _ANY_REQID, "source": None}  # in a template of an inbound policy
+ANY_REQID = 0
+_ANYTHING = {"reqid": ANY_REQID, "source": None}  # in a template of an inbound policy
 
 
 def of_host(run: Rotation, host: str, everywhere: bool = False) -> list[Result]:
@@ -192,7 +192,7 @@ def _scripted(run: Rotation, host: str, name: str, now: Connection, before: list
     there = [
         policy
         for policy in of_unit(run, script, host)
-        if reqids.get(labelled(policy), set()) & known.get(policy["direction"], {script.reqid, _ANY_REQID})
+        if reqids.get(labelled(policy), set()) & known.get(policy["direction"], {script.reqid, ANY_REQID})
     ]
     return [next((other for other in there if is_same(policy, other)), policy) for policy in before]
 

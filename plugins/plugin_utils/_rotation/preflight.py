@@ -14,6 +14,7 @@ from .rotation import PREFLIGHT, Questions, Rotation
 def preflight(run: Rotation, host: str) -> Questions:
     view = run.expected["hosts"][host]
     yield from policy_checks.checked(run, host)
+    yield from leaving.compared(run, host)
     # Asked last, so that the host's clock is read between the recorded times of this step.
     expected = decisions.held_by(run.expected, host)
     wanted = {"addresses": view["addresses"], "associations": view["associations"], "expected": expected}

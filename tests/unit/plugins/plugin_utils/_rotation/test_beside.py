@@ -74,6 +74,7 @@ def run_of(
                 "keyed": ["pair"] if before else [],
                 "outdated": {},
                 "midway": [],
+                "leaving": [],
             },
         },
         lambda step, host: Answers((answers or {}) if step == rotation.PREFLIGHT else {}),

@@ -22,7 +22,12 @@ def run(answer: dict[str, t.Any], path: str = FILE) -> rotation.Rotation:
     """
     answers = {"a": answer, "b": {"installed": False, "file": "", "policies": []}}
     state = {
-        "expected": {"hosts": {host: {"connections": ["pair"]} for host in answers}, "outdated": {}, "midway": []},
+        "expected": {
+            "hosts": {host: {"connections": ["pair"]} for host in answers},
+            "outdated": {},
+            "midway": [],
+            "leaving": [],
+        },
         "own": {host: {"file": FILE, "policies": True, "boot": False, "policy_priority": 1000} for host in answers},
     }
     connections = read_connections(

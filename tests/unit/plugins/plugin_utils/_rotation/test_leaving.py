@@ -155,6 +155,27 @@ def test_a_policy_may_have_several_reasons_to_go_and_to_stay() -> None:
     assert not removed(run, "a")
 
 
+def test_policies_that_others_put_in_place_of_ours_stay() -> None:
+    """An IKE daemon takes over a pair before it is removed: its policies replaced those of the same traffic."""
+    gone = connection("old", "a", "b", reqid=5)
+    run = run_of([row(gone)], leave=["old"])
+    own = policies_of_host(gone, "a")
+    (asked,) = (question for question in leaving.preflight(run, "a") if question.check)
+    assert asked.options == {"policies": own}
+    labels = [policies.labelled(policy) for policy in own]
+    for reqids, stays in (([1], True), ([], True), ([5], False), ([0], False)):
+        replaced = [{"policy": labels[0], "reqids": reqids}]
+        run.state["results"]["preflight", "a"] = {"preflight": PREFLIGHT, asked.name: {"replaced": replaced}}
+        assert removed(run, "a") == own[stays:]
+        boot = [question.options["removed"] for question in leaving.leave(run, "a") if question.module == "ipsec_boot"]
+        assert boot == [own]
+        said = [line for line in leaving.forecast(run, "a") if "others" in line]
+        assert bool(said) == stays and all(labels[0] in line for line in said)
+        names = [question.name for question in leaving.leave(run, "a")]
+        run.state["results"]["leave", "a"] = dict.fromkeys(names, {"changed": True})
+        assert any(line.startswith("Kept on a, ") for line in leaving.lines(run)) == stays
+
+
 def test_networks_and_protocols_of_policies_are_remembered() -> None:
     networks = {"a": {"address": ADDRESS["a"], "networks": ["10.1.0.0/16"]}, "b": ADDRESS["b"]}
     (tunnel,) = read_connections([{"name": "t", "mode": "tunnel", "endpoints": networks, "upper_protocol": "udp"}])

@@ -60,6 +60,7 @@ def run_of(rows: t.Sequence[dict[str, t.Any]], keyed: t.Sequence[str] = (), **st
         "keyed": keyed,
         "outdated": {},
         "midway": [],
+        "leaving": [],
     }
     return Rotation(
         {

@@ -105,6 +105,7 @@ def run_of(phase: str = "prepared", **own: t.Any) -> Rotation:
             "keyed": ["group"],
             "outdated": {},
             "midway": [],
+            "leaving": [],
         },
     }
     found = {"epoch": 0.0, "leftovers": [], "backend": "xfrm", "held": {}}

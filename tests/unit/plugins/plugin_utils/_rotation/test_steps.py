@@ -122,6 +122,7 @@ def state(left_behind: bool, probe: bool, delay: float, strategy: str = "overlap
             "keyed": ["ab", "bc"],
             "outdated": {},
             "midway": [],
+            "leaving": [],
         },
     }
 
