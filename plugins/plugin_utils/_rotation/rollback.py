@@ -71,7 +71,9 @@ def _former(run: Rotation, host: str, back: t.AbstractSet[decisions.Pair]) -> Qu
     if pairs:
         leave = decisions.listed(run.pairs(run.names, host) - pairs)
         options = {"src": run.previous_file(host), "keep": True, "direction": "outbound", "leave": leave}
-        yield questions.change_file(run, host, options)._replace(name="former")
+        # Whatever the file had: a refusal would keep the host from going back.
+        anything = {"allow_shared_key": True, "allow_reserved_spi": True}
+        yield questions.change_file(run, host, {**options, **anything})._replace(name="former")
 
 
 def forget(run: Rotation, host: str) -> Questions:
@@ -129,14 +131,19 @@ def went_back(run: Rotation) -> list[str]:
     return [
         host
         for host, state in sorted(states.items())
-        if (_restored(run.answers(GO_BACK, host)) if run.overlaps(host) else state == "before")
+        if _confirmed(run.answers(GO_BACK, host), "back")
+        and (_restored(run.answers(GO_BACK, host)) if run.overlaps(host) else state == "before")
     ]
 
 
+def _confirmed(answers: Answers, name: str) -> bool:
+    """Whether the host did what this question asks, and nothing else that the step asked failed."""
+    failed = any(map(decisions.has_failed, answers.results.values()))
+    return not (failed or decisions.was_skipped(answers.get(name)))
+
+
 def _restored(answers: Answers) -> bool:
-    back, file = answers.get("back"), answers.get("file")
-    done = not any(decisions.was_skipped(answer) or decisions.has_failed(answer) for answer in (back, file))
-    return done and not back.get("missing")
+    return _confirmed(answers, "file") and not answers.get("back").get("missing")
 
 
 def unsure(run: Rotation) -> list[str]:

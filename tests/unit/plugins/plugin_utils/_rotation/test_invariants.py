@@ -55,6 +55,7 @@ ORDER = tuple(
     for step in steps_of(yaml.safe_load((TOP / "roles/rotate/tasks/main.yml").read_text(encoding="utf-8")))
     if step != "end"
 )
+AFTER_FORGET = ORDER[ORDER.index(rotation.FORGET) + 1]
 OWN = {
     "file": world.FILE,
     "backend": "auto",
@@ -583,10 +584,15 @@ Faults = t.Mapping[t.Tuple[str, str], t.Tuple[str, int]]
 
 
 def run_with(
-    moment: Moment, new_keys: bool, faults: Faults, only: t.Sequence[world.Unit] | None = None, until: str = ""
+    moment: Moment,
+    new_keys: bool,
+    faults: Faults,
+    only: t.Sequence[world.Unit] | None = None,
+    until: str = "",
+    strategy: str = "overlap",
 ) -> Moment:
     """A run with these faults, by step and host, that is killed before the step ``until``."""
-    ongoing = Ongoing(moment, "overlap", new_keys, only)
+    ongoing = Ongoing(moment, strategy, new_keys, only)
     for step in itertools.takewhile(until.__ne__, ORDER):
         if ongoing.stopped:
             break
@@ -643,34 +649,20 @@ def test_a_run_of_one_pair_does_not_take_others_back(before: dict[str, t.Any], a
 
 def test_a_host_that_reboots_after_a_cut_over_with_a_gap_keeps_the_keys_of_its_peers() -> None:
     start = run_plainly(world.beginning("abc"), "flush")
-    ongoing = Ongoing(start, "flush", new_keys=True)
-    for step in ORDER[: ORDER.index(rotation.FORGET) + 1]:
-        if step in ipsec_rotation.DECISIONS:
-            ongoing.decide(step)
-            continue
-        for host in "abc":
-            ongoing.ask(
-                step, host, ongoing.questions(step, host), "lost" if (step, host) == (rotation.SEND, "a") else ""
-            )
-        if step in (rotation.CUT_OVER, rotation.FORGET):
-            check_traffic(ongoing.moment)
-    assert ongoing.moment.host("a").kernel == ongoing.moment.host("a").boot != start.host("a").kernel
+    faults = {(rotation.SEND, "a"): ("lost", 0)}
+    check_traffic(run_with(start, True, faults, until=rotation.SEND, strategy="flush"))
+    left = run_with(start, True, faults, until=AFTER_FORGET, strategy="flush")
+    check_traffic(left)
+    assert left.host("a").kernel == left.host("a").boot != start.host("a").kernel
 
 
 def test_a_host_that_goes_back_with_a_gap_loads_at_boot_what_it_sends_through() -> None:
     start = run_plainly(world.beginning("abc"), "flush")
-    ongoing = Ongoing(start, "flush", new_keys=True)
-    for step in ORDER[: ORDER.index(rotation.FORGET) + 1]:
-        if step in ipsec_rotation.DECISIONS:
-            ongoing.decide(step)
-            continue
-        for host in "abc":
-            questions = ongoing.questions(step, host)
-            at = next((number for number, question in enumerate(questions) if question.name == "sadb"), 0)
-            ongoing.ask(step, host, questions, "refused" if (step, host) == (rotation.CUT_OVER, "a") else "", at)
-    check_traffic(ongoing.moment)
-    for host in "abc":
-        assert ongoing.moment.host(host).kernel == ongoing.moment.host(host).boot
+    faults = {(rotation.CUT_OVER, "a"): ("refused", 1)}  # after its file has changed
+    left = run_with(start, True, faults, until=AFTER_FORGET, strategy="flush")
+    check_traffic(left)
+    assert all(left.host(host).kernel == left.host(host).boot for host in "abc")
+    assert left.host("a").kernel == start.host("a").kernel
 
 
 @pytest.mark.parametrize(("before", "after"), MODES)
