@@ -10,6 +10,7 @@ import typing as t
 from unittest import mock
 
 import pytest
+from ansible.module_utils.common.parameters import remove_values
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -153,8 +154,11 @@ def test_any_json_gives_a_result_or_an_error_that_names_the_option(module: str, 
     if result.get("failed"):
         given_names = {alias for name in {*usual, *changed} for alias in (name, *spec[name].get("aliases", ()))}
         paths = {visible(value) for value in changed.values() if value and isinstance(value, str)}
-        assert any(name in visible(result["msg"]) for name in given_names | {"/run/keys"} | paths), (
-            changed,
-            result["msg"],
-        )
+        expected = given_names | {"/run/keys"} | paths
+        # Before a module has read its secrets, Ansible masks even a single letter, such as the k of "backend".
+        secrets = {value for name, value in changed.items() if spec[name].get("no_log") and isinstance(value, str)} - {
+            ""
+        }
+        expected |= {remove_values(name, secrets) for name in expected}
+        assert any(name in visible(result["msg"]) for name in expected), (changed, result["msg"])
         assert "<class" not in result["msg"] and "Traceback" not in result["msg"]
