@@ -110,7 +110,8 @@ class ActionModule(HostAction):
     def _read(self) -> Result:
         """What the run begins with."""
         inputs, groups = Inputs(self, self._vars), self._vars.get("groups", {})
-        state = initial_state.read(inputs, groups, self._hosts(), self._loader, bool(self._task.check_mode))
+        play, is_check = str(self._vars.get("ansible_play_name", "")), bool(self._task.check_mode)
+        state = initial_state.read(inputs, groups, self._hosts(), play, self._loader, is_check)
         return {**state, "expected": self._keep(state, "prepared", dry=True)}
 
     def _hosts(self) -> list[str]:
@@ -198,7 +199,8 @@ class ActionModule(HostAction):
             "vault_id": wide["vault_id"],
             "digest_key": state["digest_key"],
             "place": state["place"],
-            "may_be_empty": bool(wide["leave"]) or wide["state"] == leaving.ABSENT,
+            "may_be_empty": leaving.is_asked_for(wide),
+            "play": state["play"],
             **more,
         }
         result = self._keystore().keep(

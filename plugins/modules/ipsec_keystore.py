@@ -383,8 +383,9 @@ departed:
 leaving:
   description:
     - What left, as far as its keys are not retired. For each C(connection), the C(settings) and
-      C(selectors) of the generations that hosts may have, newest first, and the hosts that were
-      C(cleaned), which is null until the role P(ipsec.manual.rotate#role) is asked to remove them.
+      C(selectors) of the generations that hosts may have, newest first, the C(play) in which the role
+      P(ipsec.manual.rotate#role) made keys for it, and the hosts that were C(cleaned), which is null until that role
+      begins to remove it.
   returned: with O(state=prepared)
   type: list
   elements: dict

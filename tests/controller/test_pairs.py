@@ -414,6 +414,25 @@ def test_keys_are_retired_when_both_hosts_of_a_pair_removed_them(store: Keystore
     assert len(whole.retired_fingerprints()) == (12 if kind == "random" else 1)
 
 
+def test_the_play_that_last_made_keys_for_a_pair_is_remembered(store: Keystore) -> None:
+    """Another play that has a part of the connection gets its own pairs, not those that it does not name."""
+    advance(store, connection(MANY[:4]), "prepared", *ROTATION, play="one")
+    smaller = connection(MANY[:3])
+    advance(store, smaller, "prepared", play="other")
+    whole = store.read("mesh")
+    assert whole is not None and {record.play for record in whole.records} == {"one"}
+    advance(store, smaller, "prepared", *ROTATION, play="other", new_keys=True)
+    step = advance(store, smaller, "prepared", play="other")
+    (row,) = result.others(step, [smaller])["leaving"]
+    assert row["play"] == "one" and not step.changed
+    found = {unit: record.play for record in step.outcomes["mesh"].after.records for unit in record.units()}
+    assert found == {unit: "one" if "h03" in unit else "other" for unit in connection(MANY[:4]).units()}
+    # The keystore's own module does not know which play it serves.
+    advance(store, smaller, "prepared", *ROTATION, new_keys=True)
+    whole = store.read("mesh")
+    assert whole is not None and {record.play for record in whole.records} == {"one", "other"}
+
+
 def before_of(store: Keystore, host: str) -> list[t.Any]:
     """What a host has of units that left, with its keys."""
     whole = store.read("mesh")

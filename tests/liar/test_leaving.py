@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Pairs and connections that left are removed from hosts when the operator says so, and not before."""
+"""Pairs and connections that left are removed from hosts, unless the operator or another play keeps them."""
 
 from __future__ import annotations
 
@@ -43,6 +43,11 @@ def fleet(tmp_path: pathlib.Path, keyed: Fleet) -> Fleet:
 
 
 def run(fleet: Fleet, *options: str, **extra: t.Any) -> Run:
+    """A run that removes only what is named, as with an inventory that somebody else fills."""
+    return fleet.run(*options, extra={**SET_UP, "rotate_leave": [], **extra})
+
+
+def plain(fleet: Fleet, *options: str, **extra: t.Any) -> Run:
     return fleet.run(*options, extra={**SET_UP, **extra})
 
 
@@ -135,13 +140,43 @@ def test_a_host_that_refuses_fails_the_run_and_the_next_one_ends_it(fleet: Fleet
     assert done.status == 0 and gone(fleet) and len(fleet.record("mesh")["records"]) == 1, done.output
 
 
-def test_a_standing_rule_removes_what_leaves_and_is_silent_afterwards(fleet: Fleet) -> None:
-    done = run(fleet, rotate_leave=["*"])
+@pytest.mark.parametrize("words", [{}, {"rotate_leave": ["*"]}], ids=["default", "everything"])
+def test_what_leaves_is_removed_without_a_name(fleet: Fleet, words: t.Any) -> None:
+    before = everything(fleet)
+    said = plain(fleet, "--check", **words)
+    assert said.status == 0 and everything(fleet) == before, said.output
+    done = plain(fleet, **words)
+    for found in (said, done):
+        assert "To be removed, since it left the connections: mesh/a,c, mesh/b,c." in found.text, found.output
     assert done.status == 0 and gone(fleet) and "Removed from c: mesh/a,c, mesh/b,c." in done.text, done.output
     assert held(fleet, "a", "b") == held(fleet, "b", "a") > 0
-    again = run(fleet, rotate_leave=["*"])
+    again = plain(fleet, **words)
     assert again.status == 0 and "Nothing was due" in again.text, again.output
     assert "rotate_leave" not in again.text
+
+
+def test_what_another_play_keyed_is_kept(fleet: Fleet) -> None:
+    """Plays may share a keystore. What one does not name, the other may have."""
+    another = {"name": "Another play"}
+    before = list(map(fleet.state, HOSTS))
+    done = fleet.run(play=another, extra=SET_UP)
+    assert done.status == 0 and "c left connection mesh. " in done.text, done.output
+    assert list(map(fleet.state, HOSTS)) == before
+
+    fleet.inventory["all"]["vars"]["ipsec_connections"] = [between("a", "b")]
+    done = fleet.run(play=another, extra={**SET_UP, "rotate_policies": False, "rotate_boot": False})
+    assert done.status == 0 and "(generation 1, made in the play all) on a, b, c." in done.text, done.output
+    assert "Removed from" not in done.text and held(fleet, "a", "c") == held(fleet, "c", "a") > 0
+
+    fleet.inventory["all"]["vars"]["ipsec_connections"] = [between("a", "c")]
+    done = fleet.run(play=another, extra={**SET_UP, "rotate_policies": False, "rotate_boot": False})
+    assert (
+        done.status == 0 and "Removed from b: a-b/a,b." in done.text and "Removed from c" not in done.text
+    ), done.output
+
+
+def between(one: str, other: str) -> dict[str, t.Any]:
+    return {"name": f"{one}-{other}", "endpoints": {host: ADDRESS[host] for host in (one, other)}}
 
 
 def test_what_was_begun_is_recorded_before_a_host_is_asked(fleet: Fleet) -> None:
@@ -199,7 +234,7 @@ def test_a_renamed_connection_keeps_the_policies_of_its_successor(fleet: Fleet) 
 def test_a_mistake_removes_nothing(fleet: Fleet, extra: t.Any, connections: t.Any, words: str) -> None:
     fleet.inventory["all"]["vars"]["ipsec_connections"] = connections
     before = everything(fleet)
-    done = run(fleet, **extra)
+    done = plain(fleet, **extra)
     assert done.status != 0 and words in done.text and everything(fleet) == before, done.output
 
 

@@ -105,7 +105,8 @@ def assembled(
 
 def _history(record: KeyRecord) -> t.Hashable:
     generations = tuple(map(_origin, (record.current, record.next, record.previous)))
-    return record.phase, record.since, record.by, record.left, record.cleaned, record.abandoned, generations
+    own = (record.phase, record.since, record.by, record.left, record.cleaned, record.play, record.abandoned)
+    return own, generations
 
 
 def _origin(generation: Generation | None) -> t.Hashable:

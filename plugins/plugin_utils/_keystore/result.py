@@ -257,6 +257,7 @@ def _leaving(name: str, whole: ConnectionRecord, present: t.AbstractSet[Unit] | 
             if found:
                 yield {
                     "connection": name,
+                    "play": record.play,
                     "settings": [generation.settings for generation in found],
                     "selectors": [generation.selectors for generation in found],
                     "cleaned": list(record.cleaned) if record.cleaned is not None else None,

@@ -43,7 +43,7 @@ class Order(t.NamedTuple):
     connections have earlier settings; ``reported`` are SPIs that hosts use; ``ended`` are the names of
     removed connections and pairs; ``leaving`` are units that left, by connection, of which the hosts in
     ``cleaned`` no longer hold anything. ``known`` are all connections with all their units, if only some are
-    worked on."""
+    worked on. ``play`` is the name of the play that has them, if the role rotate asks."""
 
     state: str
     by: str
@@ -58,6 +58,7 @@ class Order(t.NamedTuple):
     leaving: t.Mapping[str, frozenset[Unit]] = types.MappingProxyType({})
     cleaned: frozenset[str] = frozenset()
     known: tuple[Connection, ...] = ()
+    play: str = ""
 
 
 class UnitsOutcome(t.NamedTuple):
@@ -220,7 +221,7 @@ def _prepared(
         made = changes.draw(whole, number, spis, retired, order.by, root if kind == DERIVED else None)
         own = parts.parts_of(made, whole.name, {index: row.connection.units() for index, row in enumerate(rows)})
         for index, (record, row) in enumerate(zip(ended, rows)):
-            after = changes.give(record, own[index])
+            after = changes.give(record, own[index])._replace(play=order.play or record.play)
             done.append(UnitsOutcome(MADE, undo.noted(row.record, after) if order.undo else after, row.connection))
     if number == plan.before.last and not plan.touched:
         return Outcome(plan.before, plan.before, tuple(done))

@@ -15,7 +15,8 @@ The file is YAML, vault-encrypted as a whole::
       since: "2026-11-21T21:00:00Z"  # when the phase began
       by: USER@CONTROLLER            # who began it
       left: ""                       # when the units left the connection
-      cleaned: [HOST, ...]           # only if their removal was asked for: the hosts that did it
+      cleaned: [HOST, ...]           # only if their removal has begun: the hosts that did it
+      play: NAME                     # only if the role rotate made their keys: the play in which it did
       retired: [0]                   # which of the retired generations below were theirs
       current:
         generation: 7
@@ -107,7 +108,10 @@ def _dumped_record(record: KeyRecord, places: t.Mapping[int, int]) -> str:
     fields = {name: getattr(record, name) for name in ("phase", "since", "by", "left")}
     own = {"retired": [places[id(row)] for row in record.retired]}
     cleaned = {} if record.cleaned is None else {"cleaned": list(record.cleaned)}
-    return yaml_lines({**fields, **cleaned, **own}) + "".join(_dumped(name, record.pick(name)) for name in _GENERATIONS)
+    play = {"play": record.play} if record.play else {}
+    return yaml_lines({**fields, **cleaned, **play, **own}) + "".join(
+        _dumped(name, record.pick(name)) for name in _GENERATIONS
+    )
 
 
 def _dumped_retired(row: Retired) -> dict[str, t.Any]:
@@ -201,6 +205,7 @@ def _second(data: t.Any) -> ConnectionRecord:
         _record(str(data["connection"]), row, last)._replace(
             left=str(row["left"]),
             cleaned=tuple(map(str, row["cleaned"])) if "cleaned" in row else None,
+            play=str(row.get("play", "")),
             retired=tuple(retired[index] for index in row["retired"]),
         )
         for row in data["records"]

@@ -38,9 +38,16 @@ if t.TYPE_CHECKING:
 
 
 def read(
-    inputs: Inputs, known_groups: t.Mapping[str, t.Any], hosts: t.Sequence[str], loader: DataLoader, check_mode: bool
+    inputs: Inputs,
+    known_groups: t.Mapping[str, t.Any],
+    hosts: t.Sequence[str],
+    play: str,
+    loader: DataLoader,
+    check_mode: bool,
 ) -> Result:
-    """Read the inputs of the run, and check everything that can be checked without asking a host."""
+    """Read the inputs of the run, and check everything that can be checked without asking a host. ``play`` is the
+    name of the play.
+    """
     try:
         wide, own = read_inputs(inputs, hosts)
     except IpsecError as exc:
@@ -72,6 +79,7 @@ def read(
         "variables": variables,
         "groups": groups,
         "place": place,
+        "play": play,
         "digest_key": new_digest_key(),
         "began": time.time(),
         "check_mode": check_mode,
@@ -84,7 +92,7 @@ def read(
     }
     if wide["report"]:
         report_file.check(loader.path_dwim(wide["report"]))
-    if wide["only"] and (wide["leave"] or wide["state"] == leaving.ABSENT):
+    if wide["only"] and leaving.is_asked_for(wide):
         raise InputError(
             "a run that is limited to some connections removes nothing",
             "rotate_only",

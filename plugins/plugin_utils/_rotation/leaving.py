@@ -2,8 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The removal of what left the connections: pairs and groups that the inventory no longer names, and
-that somebody named in rotate_leave, or everything with rotate_state. Pure.
+"""The removal of what left the connections: pairs and groups that the inventory no longer names, as far as
+rotate_leave says, or everything with rotate_state. By default that is what the play itself made keys for. Of what
+another play left, or somebody else with the keystore's own module, nothing tells whether it is still named there.
+Pure.
 
 On each host the SAs go first, from the protected file and then from the kernel, and the policies last.
 So at every moment, and if the step fails halfway, traffic is protected, or stopped by a policy that
@@ -28,7 +30,9 @@ from .rotation import LEAVE, PREFLIGHT, TIDY, Question, Questions, Result, Rotat
 
 ABSENT = "absent"
 STATES = ("present", ABSENT)
-EVERYTHING = "*"  # in rotate_leave; no connection and no host has this name
+# In rotate_leave. No connection and no host has these names.
+EVERYTHING = "*"
+THIS_PLAY = "this play"
 _NAMED = 3
 _COMPARED = "policies_leaving"
 _UNKNOWN = (
@@ -37,15 +41,21 @@ _UNKNOWN = (
     " with state retired ends this warning."
 )
 _KEPT = "are kept, so that no traffic between them is sent unencrypted. To remove them, run with rotate_leave:"
+_GOING = (
+    "To be removed, since it left the connections: %s. Only what other connections need stays protected. To keep it,"
+    " run with rotate_leave: []."
+)
 
 
 class Leaving(t.NamedTuple):
     """Units that left. ``shapes`` are connections of these units alone, as each generation with keys has
-    them; ``cleaned`` are the hosts that no longer hold anything of them.
+    them; ``cleaned`` are the hosts that no longer hold anything of them, None if nobody began to remove them;
+    ``play`` is the play in which their keys were made.
     """
 
     shapes: list[Connection]
-    cleaned: frozenset[str]
+    cleaned: frozenset[str] | None
+    play: str
 
     @property
     def name(self) -> str:
@@ -63,11 +73,11 @@ class Leaving(t.NamedTuple):
     @property
     def hosts(self) -> list[str]:
         """The hosts that still hold something."""
-        return [host for host in self.everyone if host not in self.cleaned]
+        return [host for host in self.everyone if host not in (self.cleaned or ())]
 
 
 def chosen(run: Rotation) -> list[Leaving]:
-    """What this run removes: what rotate_leave names, what an earlier run began to remove, or with
+    """What this run removes: what rotate_leave says, what an earlier run began to remove, or with
     rotate_state absent everything that a host of the run has. Nothing if the run is limited to a part.
     """
     return [part for part in _divided(run)[0] if part.hosts]
@@ -83,24 +93,39 @@ def _divided(run: Rotation) -> tuple[list[Leaving], list[Leaving]]:
             connection_of(row["connection"], settings, selectors)
             for settings, selectors in zip(row["settings"], row["selectors"])
         ]
-        whole = Leaving(shapes, frozenset(row["cleaned"] or ()))
-        wanted = _wanted(run, whole, row["cleaned"] is not None, known)
+        whole = Leaving(shapes, None if row["cleaned"] is None else frozenset(row["cleaned"]), row["play"])
+        wanted = _wanted(run, whole, known)
         for found, units in ((removed, wanted), (kept, whole.units - wanted)):
             if units:
                 found.append(whole._replace(shapes=[shape.only(units) for shape in shapes]))
     return removed, kept
 
 
-def _wanted(run: Rotation, whole: Leaving, is_begun: bool, known: t.AbstractSet[str]) -> frozenset[Unit]:
+def _wanted(run: Rotation, whole: Leaving, known: t.AbstractSet[str]) -> frozenset[Unit]:
     if run.wide["only"]:
         return frozenset()
-    if is_begun or EVERYTHING in run.wide["leave"]:
+    if whole.cleaned is not None or _is_unnamed(run, whole):
         return whole.units
     if run.wide["state"] == ABSENT:
         here = run.state["own"].keys()
         return frozenset(unit for unit in whole.units if not here.isdisjoint(unit or whole.everyone))
-    words = [word for word in run.wide["leave"] if word == whole.name or word not in known]
+    words = [word for word in _named(run) if word == whole.name or word not in known]
     return frozenset().union(*(matching(word, shape) for word in words for shape in whole.shapes))
+
+
+def _is_unnamed(run: Rotation, part: Leaving) -> bool:
+    """Whether the run removes it without a name."""
+    words = run.wide["leave"]
+    return EVERYTHING in words or (THIS_PLAY in words and part.play != "" and part.play == run.state["play"])
+
+
+def _named(run: Rotation) -> list[str]:
+    return [word for word in run.wide["leave"] if word not in (EVERYTHING, THIS_PLAY)]
+
+
+def is_asked_for(wide: t.Mapping[str, t.Any]) -> bool:
+    """Whether the settings of a run ask for a removal, in contrast to the default."""
+    return wide["state"] == ABSENT or any(word != THIS_PLAY for word in wide["leave"])
 
 
 def unknown(run: Rotation) -> list[str]:
@@ -108,9 +133,16 @@ def unknown(run: Rotation) -> list[str]:
     rows = [shape for found in _divided(run) for part in found for shape in part.shapes]
     return [
         f"rotate_leave names {word}, but nothing of that name has left the connections and is waiting to be removed."
-        for word in run.wide["leave"]
-        if word != EVERYTHING and not any(matching(word, shape) for shape in rows)
+        for word in _named(run)
+        if not any(matching(word, shape) for shape in rows)
     ]
+
+
+def announced(run: Rotation) -> list[str]:
+    """A warning about what the run removes although nobody named it, and no run has begun to."""
+    parts = [part for part in chosen(run) if part.cleaned is None and _is_unnamed(run, part)]
+    names = [name_of(part.name, unit) for part in parts for unit in sorted(part.units)]
+    return [_GOING % _listed(names)] if names and run.wide["state"] != ABSENT else []
 
 
 def hosts(run: Rotation) -> list[str]:
@@ -349,8 +381,8 @@ def report(run: Rotation) -> list[Result]:
         {
             "name": name_of(part.name, unit),
             "connection": part.name,
-            "removed_from": [host for host in ends if host in finished or host in part.cleaned],
-            "waiting_for": [host for host in ends if host not in finished and host not in part.cleaned],
+            "removed_from": [host for host in ends if host in finished or host not in part.hosts],
+            "waiting_for": [host for host in ends if host not in finished and host in part.hosts],
         }
         for part in chosen(run)
         for unit in sorted(part.units)
@@ -365,11 +397,14 @@ def kept(run: Rotation) -> list[str]:
     result, gone = run.expected, units(chosen(run))
     successors = _successors(run)
     staying: dict[str, set[str]] = {}
+    plays: dict[str, str] = {}
     for part in _divided(run)[1]:
         staying.setdefault(part.name, set()).update(part.hosts)
+        if part.play not in ("", run.state["play"]):
+            plays[part.name] = f", made in the play {part.play}"
     connections = [
         f"connection {row['name']} is not among the connections of this run, and has keys (generation"
-        f" {row['generation']}) on {', '.join(sorted(staying[row['name']]))}."
+        f" {row['generation']}{plays.get(row['name'], '')}) on {', '.join(sorted(staying[row['name']]))}."
         f" {_fate(row['name'], successors.get(row['name'], ''))}"
         for row in result["unnamed"]
         if row["name"] in staying

@@ -48,6 +48,7 @@ def warnings(run: Rotation) -> list[str]:
     return [
         *leaving.kept(run),
         *leaving.unknown(run),
+        *leaving.announced(run),
         *(_gaps(run) if run.state["due"] else ()),
         *(policy_checks.pauses(run) if run.state["due"] else ()),
         *policy_checks.boot_warnings(run),

@@ -10,9 +10,10 @@ import typing as t
 from unittest import mock
 
 import pytest
-from ansible.module_utils.common.parameters import remove_values
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from ansible.module_utils.common.parameters import remove_values
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core import specs
 from ansible_collections.ipsec.manual.plugins.plugin_utils._gate import visible

@@ -43,9 +43,9 @@ def connection(name: str, *hosts: str, **more: t.Any) -> Connection:
     return read_connections([{"name": name, "endpoints": {host: ADDRESS[host] for host in hosts}, **more}])[0]
 
 
-def row(gone: Connection, cleaned: t.Sequence[str] | None = None) -> Result:
+def row(gone: Connection, cleaned: t.Sequence[str] | None = None, play: str = "site") -> Result:
     found = {"settings": [gone.settings()], "selectors": [gone.selectors()]}
-    return {"connection": gone.name, "cleaned": cleaned, **found}
+    return {"connection": gone.name, "cleaned": cleaned, "play": play, **found}
 
 
 def run_of(
@@ -55,6 +55,7 @@ def run_of(
     keyed = {host: [row.name for row in present if host in row.hosts] for host in hosts}
     state = {
         "wide": {"only": [], "leave": [], "state": "present", "allow_static_counter_mode": False, **wide},
+        "play": "site",
         "digest_key": "",
         "own": {host: dict(OWN) for host in hosts},
         "expected": {
@@ -98,6 +99,46 @@ def test_only_what_is_named_is_removed(words: list[str], found: set[tuple[str, .
     run = run_of([row(STAR)], [connection("mesh", "a", "b"), connection("other", "a", "b", reqid=7)], leave=words)
     assert units(run) == found
     assert [warning.split()[2].rstrip(",") for warning in leaving.unknown(run)] == (words if not found else [])
+
+
+@pytest.mark.parametrize(
+    ("play", "words", "found"),
+    [
+        ("site", [leaving.THIS_PLAY], {("a", "c"), ("b", "c")}),
+        # Whether another play still has it cannot be seen.
+        ("other", [leaving.THIS_PLAY], set()),
+        ("", [leaving.THIS_PLAY], set()),
+        ("other", [leaving.EVERYTHING], {("a", "c"), ("b", "c")}),
+        ("other", [leaving.THIS_PLAY, "mesh"], {("a", "c"), ("b", "c")}),
+        ("site", [], set()),
+        ("site", ["other"], set()),
+    ],
+)
+def test_what_a_play_left_is_removed_and_announced(play: str, words: list[str], found: set[tuple[str, ...]]) -> None:
+    run = run_of([row(STAR, play=play)], leave=words)
+    assert units(run) == found
+    announced = leaving.announced(run)
+    assert bool(announced) == bool(found and "mesh" not in words)
+    assert all("mesh/a,c, mesh/b,c" in line and "rotate_leave: []" in line for line in announced)
+
+
+def test_a_play_without_a_name_owns_nothing() -> None:
+    run = run_of([row(STAR, play="")], leave=[leaving.THIS_PLAY])
+    run.state["play"] = ""
+    assert not units(run)
+
+
+def test_a_removal_that_goes_on_is_not_announced_again() -> None:
+    run = run_of([row(STAR, ["a"])], leave=[leaving.THIS_PLAY])
+    assert units(run) and not leaving.announced(run)
+
+
+def test_the_default_asks_for_nothing() -> None:
+    """So a limited run accepts it, and a run without connections is refused."""
+    wide = run_of([]).wide
+    asked = [leaving.is_asked_for({**wide, "leave": words}) for words in ([], [leaving.THIS_PLAY], ["*"], ["a"])]
+    assert asked == [False, False, True, True]
+    assert leaving.is_asked_for({**wide, "state": leaving.ABSENT})
 
 
 def test_a_connection_comes_before_a_host_of_its_name() -> None:
