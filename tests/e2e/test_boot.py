@@ -585,6 +585,18 @@ def test_systemd_loads_before_the_network_and_asks_for_a_rotation(hosts: dict[st
     assert "a rotation is due" in both(partym, "/root/inside", "journalctl", "--no-pager", "-u", "ipseckeys")[1]
 
 
+def test_systemd_keeps_the_service_when_another_target_is_isolated(hosts: dict[str, Host], project: Project) -> None:
+    """As emergency.target, which does not want it, and in which the network may be up."""
+    partym, systemctl = hosts["partym"], ("/root/inside", "systemctl")
+    text = TARGET.format(services="") + "AllowIsolate=yes\n"
+    partym.run("sh", "-c", 'printf %s "$1" >/run/systemd/system/bare.target', "sh", text)
+    partym.run(*systemctl, "daemon-reload")
+    partym.run(*systemctl, "isolate", "bare.target")
+    assert both(partym, *systemctl, "is-active", "lab.target")[0] != 0
+    assert both(partym, *systemctl, "is-active", "ipseckeys") == (0, "active\n")
+    assert partym.spis() == project.spis("guide") and ours(partym) and partym.pings(GUIDE[0])
+
+
 def test_systemd_forgets_the_unit(hosts: dict[str, Host], project: Project, trees: dict[str, str]) -> None:
     partym = hosts["partym"]
     spis = partym.spis()

@@ -28,8 +28,10 @@ SYSTEMD = """\
 Description=Manual IPsec security associations
 Documentation=man:ipseckey(8)
 @CONDITION@
-# Before any interface is configured. Not stopped at shutdown: what is still sent then needs the SAs too.
+# Before any interface is configured. Not stopped at shutdown, or when another target is isolated: what is still sent
+# then needs the SAs too.
 DefaultDependencies=no
+IgnoreOnIsolate=yes
 RequiresMountsFor=@MOUNTS@ @DUE@
 After=local-fs.target systemd-modules-load.service systemd-sysctl.service
 Before=network-pre.target
