@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-TIER ?= all
+TIER ?= commit
 SECONDS ?= 600
 FAULTS ?= 0
 # Labs still running, started here or in the synced copy
@@ -11,8 +11,8 @@ LABS = $(wildcard $(CURDIR)/build/lab/* $(CURDIR)/build/collections/ansible_coll
 .PHONY: help demo test bench faults fuzz docs docs-command docs-findings release clean
 help:
 	@echo 'make demo    two hosts on a real kernel: keys, SAs, policies, traffic, rotation'
-	@echo 'make test    every gate; or some with TIER=: quick (five minutes: lint, unit, docs),'
-	@echo '             static, pythons, kernel, lab, e2e, leak, liar, molecule, ...'
+	@echo 'make test    every gate, and a part of the long ones, others with each commit; TIER=all: all of them,'
+	@echo '             TIER=quick: lint, unit, docs in five minutes, or static, pythons, kernel, lab, e2e, leak, ...'
 	@echo 'make bench   its cost, relative to the cost of the kernel itself, into build/bench.json'
 	@echo 'make faults  every fault at every place of a rotation, and ten rotations in a row under full traffic;'
 	@echo '             some of the faults with ONLY=part-of-a-name or FAULTS=count, drawn with SEED=word'

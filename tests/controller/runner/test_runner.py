@@ -127,6 +127,26 @@ def test_a_missing_python_skips_a_session_also_in_continuous_integration(
     assert (status, lines[-1]) == (0, "1 passed, 0 failed, 1 skipped"), lines
 
 
+def listed(tier: str, seed: str, target: str = "list") -> list[str]:
+    command = ["make", "-sf", TESTS / "sessions.mk", target, f"TIER={tier}", f"SEED={seed}"]
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.split()
+
+
+def test_every_session_has_its_turn() -> None:
+    drawn = {tuple(listed("commit", str(number))) for number in range(60)}
+    assert len(drawn) == 6 and set().union(*drawn) == set(every := listed("all", ""))
+    assert len(every) == len(set(every))
+    for sessions in drawn:
+        assert {"unit", "kernel-newest", "faults", "sanity-newest", "pythons-3.8", "coverage"} <= {*sessions}
+        assert any(session.startswith(("e2e", "leak", "molecule")) for session in sessions)
+
+
+def test_what_a_commit_leaves_out_is_said() -> None:
+    run_now, waiting = listed("commit", "word"), listed("commit", "word", "waiting")
+    assert sorted([*run_now, *waiting]) == sorted(listed("all", "word"))
+    assert listed("commit", "word") == run_now
+
+
 def test_what_an_earlier_run_left_does_not_count(checkout: Path) -> None:
     run(checkout, "bad")
     assert run(checkout, "good")[1][-1] == "1 passed, 0 failed"
