@@ -120,6 +120,7 @@ class ActionModule(ActionBase):
             cleaned=frozenset(arguments.get("cleaned", ())),
             known=tuple(connections),
             play=arguments.get("play", ""),
+            is_guest=arguments.get("is_guest", False),
         )
         digest_key = parse_digest_key(arguments["digest_key"], "digest_key") if arguments["digest_key"] else b""
         store = open_keystore(self._loader, arguments["directory"], arguments["vault_id"])

@@ -199,8 +199,9 @@ class ActionModule(HostAction):
             "vault_id": wide["vault_id"],
             "digest_key": state["digest_key"],
             "place": state["place"],
-            "may_be_empty": leaving.is_asked_for(wide),
+            "may_be_empty": leaving.may_be_empty(wide),
             "play": state["play"],
+            "is_guest": not leaving.is_standing(wide),
             **more,
         }
         result = self._keystore().keep(

@@ -414,23 +414,90 @@ def test_keys_are_retired_when_both_hosts_of_a_pair_removed_them(store: Keystore
     assert len(whole.retired_fingerprints()) == (12 if kind == "random" else 1)
 
 
-def test_the_play_that_last_made_keys_for_a_pair_is_remembered(store: Keystore) -> None:
-    """Another play that has a part of the connection gets its own pairs, not those that it does not name."""
-    advance(store, connection(MANY[:4]), "prepared", *ROTATION, play="one")
-    smaller = connection(MANY[:3])
-    advance(store, smaller, "prepared", play="other")
-    whole = store.read("mesh")
-    assert whole is not None and {record.play for record in whole.records} == {"one"}
-    advance(store, smaller, "prepared", *ROTATION, play="other", new_keys=True)
+def plays(store: Keystore, name: str = "mesh") -> dict[Unit, dict[str, str]]:
+    whole = store.read(name)
+    assert whole is not None
+    return {unit: dict(record.plays) for record in whole.records for unit in record.units()}
+
+
+def own(step: steps.Transition, *named_now: Connection) -> list[bool]:
+    return [row["own"] for row in result.others(step, named_now)["leaving"]]
+
+
+def test_what_no_other_play_has_is_its_own(store: Keystore) -> None:
+    """Also if no new keys are made when a play begins or ceases to have it."""
+    whole, smaller = connection(MANY[:4]), connection(MANY[:3])
+    advance(store, whole, "prepared", *ROTATION, play="one")
+    assert set(map(str, plays(store).values())) == {"{'one': 'mesh'}"}
+    assert advance(store, whole, "prepared", play="other").changed
+    assert not advance(store, whole, "prepared", play="one").changed
+    step = advance(store, smaller, "prepared", play="one")
+    assert own(step, smaller) == [False]
+    assert {unit for unit, found in plays(store).items() if "one" not in found} == set(whole.units() - smaller.units())
+    step = advance(store, smaller, "prepared", play="one")
+    assert own(step, smaller) == [False] and not step.changed
     step = advance(store, smaller, "prepared", play="other")
-    (row,) = result.others(step, [smaller])["leaving"]
-    assert row["play"] == "one" and not step.changed
-    found = {unit: record.play for record in step.outcomes["mesh"].after.records for unit in record.units()}
-    assert found == {unit: "one" if "h03" in unit else "other" for unit in connection(MANY[:4]).units()}
-    # The keystore's own module does not know which play it serves.
-    advance(store, smaller, "prepared", *ROTATION, new_keys=True)
-    whole = store.read("mesh")
-    assert whole is not None and {record.play for record in whole.records} == {"one", "other"}
+    assert own(step, smaller) == [True] and not step.changed
+
+
+def test_what_was_keyed_without_a_play_is_nobodys_own(store: Keystore) -> None:
+    """The module ipsec_keystore may go on naming it."""
+    whole, smaller = connection(MANY[:3]), connection(MANY[:2])
+    advance(store, whole, "prepared", *ROTATION)
+    advance(store, whole, "prepared", play="one")
+    assert own(advance(store, smaller, "prepared", play="one"), smaller) == [False]
+    assert own(advance(store, smaller, "prepared", play="one"), smaller) == [False]
+
+
+def test_a_play_that_removes_nothing_does_not_keep_what_others_have(store: Keystore) -> None:
+    """As the playbooks that only give new keys."""
+    whole, smaller = connection(MANY[:3]), connection(MANY[:2])
+    advance(store, whole, "prepared", *ROTATION, play="one")
+    advance(store, whole, "prepared", *ROTATION, play="guest", is_guest=True, new_keys=True)
+    assert set(map(str, plays(store).values())) == {"{'one': 'mesh'}"}
+    assert own(advance(store, smaller, "prepared", play="guest", is_guest=True), smaller) == [False]
+    assert own(advance(store, smaller, "prepared", play="one"), smaller) == [True]
+
+
+def alone(name: str, host: str, **more: t.Any) -> Connection:
+    return read_connections([{"name": name, "endpoints": {"hub": "192.0.2.200", host: "192.0.2.99"}, **more}])[0]
+
+
+def name_only(store: Keystore, *rows: Connection, play: str = "site") -> steps.Transition:
+    return steps.carry_out(store, rows, Order("prepared", "me@here", known=rows, play=play))
+
+
+def test_a_play_that_names_other_connections_each_time_keeps_them(store: Keystore) -> None:
+    """As where it uses the role twice, or gets its connections from the command line."""
+    core, second, edge = alone("core", "h01"), alone("second", "h02"), alone("edge", "h03")
+    for dummy in range(2):
+        assert own(name_only(store, core, second), core, second) == [] + [False] * dummy
+        assert own(name_only(store, edge), edge) == [False, False]
+    assert own(name_only(store, core), core) == [False, True]
+    # One that joins belongs to those that were there.
+    third = alone("third", "h04")
+    name_only(store, core, second, third)
+    assert own(name_only(store, second), second) == [True, False, True]
+
+
+def test_the_only_connection_of_a_play_may_get_another_name(store: Keystore) -> None:
+    name_only(store, alone("core", "h01"))
+    renamed = alone("backbone", "h01")
+    assert own(name_only(store, renamed), renamed) == [True]
+    assert plays(store, "backbone") == {("h01", "hub"): {"site": "core"}}
+    other = alone("else", "h01", mode="tunnel")
+    assert own(name_only(store, other), other) == [False, False]
+
+
+def test_a_connection_of_which_nothing_is_named_is_given_up(store: Keystore) -> None:
+    core, second = alone("core", "h01"), alone("second", "h02")
+    name_only(store, core, second)
+    name_only(store, core, second, play="other")
+    step = name_only(store, core)
+    assert step.changed and own(step, core) == [False]
+    assert plays(store, "second") == {("h02", "hub"): {"other": "core"}}
+    step = name_only(store, core, play="other")
+    assert own(step, core) == [True] and not step.changed
 
 
 def before_of(store: Keystore, host: str) -> list[t.Any]:

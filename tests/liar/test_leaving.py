@@ -155,7 +155,7 @@ def test_what_leaves_is_removed_without_a_name(fleet: Fleet, words: t.Any) -> No
     assert "rotate_leave" not in again.text
 
 
-def test_what_another_play_keyed_is_kept(fleet: Fleet) -> None:
+def test_what_another_play_has_is_kept(fleet: Fleet) -> None:
     """Plays may share a keystore. What one does not name, the other may have."""
     another = {"name": "Another play"}
     before = list(map(fleet.state, HOSTS))
@@ -163,15 +163,17 @@ def test_what_another_play_keyed_is_kept(fleet: Fleet) -> None:
     assert done.status == 0 and "c left connection mesh. " in done.text, done.output
     assert list(map(fleet.state, HOSTS)) == before
 
-    fleet.inventory["all"]["vars"]["ipsec_connections"] = [between("a", "b")]
-    done = fleet.run(play=another, extra={**SET_UP, "rotate_policies": False, "rotate_boot": False})
-    assert done.status == 0 and "(generation 1, made in the play all) on a, b, c." in done.text, done.output
-    assert "Removed from" not in done.text and held(fleet, "a", "c") == held(fleet, "c", "a") > 0
-
-    fleet.inventory["all"]["vars"]["ipsec_connections"] = [between("a", "c")]
+    fleet.inventory["all"]["vars"]["ipsec_connections"] = [between("a", "b"), between("b", "c")]
     done = fleet.run(play=another, extra={**SET_UP, "rotate_policies": False, "rotate_boot": False})
     assert (
-        done.status == 0 and "Removed from b: a-b/a,b." in done.text and "Removed from c" not in done.text
+        done.status == 0 and "(generation 1, in the play all) on a, b, c." in done.text
+    ), done.output
+    assert "Removed from" not in done.text and held(fleet, "a", "c") == held(fleet, "c", "a") > 0
+
+    fleet.inventory["all"]["vars"]["ipsec_connections"] = [between("b", "c")]
+    done = fleet.run(play=another, extra={**SET_UP, "rotate_policies": False, "rotate_boot": False})
+    assert (
+        done.status == 0 and "Removed from a: a-b/a,b." in done.text and "Removed from c" not in done.text
     ), done.output
 
 
@@ -229,6 +231,7 @@ def test_a_renamed_connection_keeps_the_policies_of_its_successor(fleet: Fleet) 
     [
         pytest.param({"rotate_leave": ["mesh"], "rotate_only": ["mesh"]}, SMALLER, "removes nothing", id="only"),
         pytest.param({}, [], "no connection has an endpoint among the hosts of this run", id="empty"),
+        pytest.param({"rotate_leave": ["*"]}, [], "no connection has an endpoint", id="everything"),
     ],
 )
 def test_a_mistake_removes_nothing(fleet: Fleet, extra: t.Any, connections: t.Any, words: str) -> None:
@@ -269,3 +272,32 @@ def test_a_host_that_comes_back_has_its_pairs_again(fleet: Fleet) -> None:
     assert done.status == 0, done.output
     for one, other in PAIRS:
         assert fleet.sas(one, (one, other)) == fleet.sas(other, (one, other)) != set()
+
+
+def twice(*lists: t.Any) -> list[t.Any]:
+    """A play that uses the role for each of these lists of connections."""
+    return [
+        {"ansible.builtin.include_role": {"name": "ipsec.manual.rotate"}, "vars": {"rotate_connections": rows}}
+        for rows in lists
+    ]
+
+
+def test_a_play_that_uses_the_role_twice_keeps_both(tmp_path: pathlib.Path) -> None:
+    """Both uses have the same play, and each names connections that the other does not."""
+    fleet = Fleet(tmp_path)
+    fleet.inventory["all"]["vars"]["ipsec_connections"] = [between("a", "c")]
+    for dummy in range(2):
+        done = fleet.run(before=twice([between("a", "b")]), extra={"rotate_probe": False})
+        assert done.status == 0 and "Removed" not in done.text and "To be removed" not in done.text, done.output
+        assert len(fleet.sas("a", ("a", "b"))) == len(fleet.sas("a", ("a", "c"))) == 2
+
+
+def test_a_connection_that_moved_to_another_play_is_kept(fleet: Fleet) -> None:
+    """That play has run, but had no reason to make new keys."""
+    fleet.inventory["all"]["vars"]["ipsec_connections"] = [{"name": "mesh", "endpoints": ADDRESS}]
+    another = {"name": "Another play"}
+    assert fleet.run(play=another, extra=SET_UP).status == 0
+    fleet.inventory["all"]["vars"]["ipsec_connections"] = SMALLER
+    done = plain(fleet)
+    assert done.status == 0 and "Removed" not in done.text, done.output
+    assert all(held(fleet, *pair) for pair in PAIRS)

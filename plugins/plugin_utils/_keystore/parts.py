@@ -105,7 +105,7 @@ def assembled(
 
 def _history(record: KeyRecord) -> t.Hashable:
     generations = tuple(map(_origin, (record.current, record.next, record.previous)))
-    own = (record.phase, record.since, record.by, record.left, record.cleaned, record.play, record.abandoned)
+    own = (record.phase, record.since, record.by, record.left, record.cleaned, record.plays, record.abandoned)
     return own, generations
 
 

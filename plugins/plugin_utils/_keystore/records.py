@@ -109,8 +109,7 @@ class KeyRecord(t.NamedTuple):
     ``last`` is the highest number ever given to a generation of the connection. ``left`` is the time
     at which the units were found to be no longer part of the connection, empty if they still are.
     ``cleaned`` is None until the removal of units that left begins; from then on, it names the hosts that no
-    longer hold anything of them. ``play`` is the name of the play in which the role rotate last made keys for
-    the units, empty if it did not."""
+    longer hold anything of them. ``plays`` are the plays that have the units, each with its family (`owners`)."""
 
     connection: str
     phase: str = STEADY
@@ -123,7 +122,7 @@ class KeyRecord(t.NamedTuple):
     retired: tuple[Retired, ...] = ()
     left: str = ""
     cleaned: tuple[str, ...] | None = None
-    play: str = ""
+    plays: tuple[tuple[str, str], ...] = ()
 
     def generations(self) -> t.Iterator[Generation]:
         return (found for found in (self.current, self.next, self.previous) if found is not None)

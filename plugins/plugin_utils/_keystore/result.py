@@ -21,7 +21,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.text.render imp
 from .._connections.flows import udp_port
 from .._connections.model import Association, Connection, Unit, connection_of
 from .._connections.units import names_of
-from . import changes, parts, records
+from . import changes, owners, parts, records
 from .facts import facts_of, facts_of_part
 from .generations import Roots, sas_of
 from .records import NEWEST, ConnectionRecord, Generation, KeyRecord
@@ -221,7 +221,9 @@ def others(step: Transition, connections: t.Sequence[Connection]) -> Result:
             if hosts or units
         ],
         "leaving": [
-            row for name, whole in sorted(records_of.items()) for row in _leaving(name, whole, known.get(name))
+            row
+            for name, whole in sorted(records_of.items())
+            for row in _leaving(name, whole, known.get(name), step.owner)
         ],
     }
 
@@ -246,9 +248,12 @@ def _outdated(
             yield unit, earlier.only({unit}).settings()
 
 
-def _leaving(name: str, whole: ConnectionRecord, present: t.AbstractSet[Unit] | None) -> t.Iterator[Result]:
+def _leaving(
+    name: str, whole: ConnectionRecord, present: t.AbstractSet[Unit] | None, owner: owners.Owner
+) -> t.Iterator[Result]:
     """The units that left, those of a record together, with the settings of their generations. ``present`` are those
-    of the connection, None if it is not among the connections.
+    of the connection, None if it is not among the connections. ``own`` is whether only the run's play has them,
+    ``plays`` are all that do.
     """
     for record in whole.records:
         if record.left or present is None:
@@ -257,7 +262,8 @@ def _leaving(name: str, whole: ConnectionRecord, present: t.AbstractSet[Unit] | 
             if found:
                 yield {
                     "connection": name,
-                    "play": record.play,
+                    "own": owners.is_own(record, owner),
+                    "plays": [play for play, dummy in record.plays if play],
                     "settings": [generation.settings for generation in found],
                     "selectors": [generation.selectors for generation in found],
                     "cleaned": list(record.cleaned) if record.cleaned is not None else None,

@@ -19,7 +19,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import I
 from .._connections.model import Connection, Unit
 from .._connections.units import matching as units_named
 from .._connections.units import names_of
-from . import changes, generations, parts, records, single_keys, undo
+from . import changes, generations, owners, parts, records, single_keys, undo
 from . import roots as _roots
 from .changes import MADE
 from .directory import Keystore
@@ -43,7 +43,8 @@ class Order(t.NamedTuple):
     connections have earlier settings; ``reported`` are SPIs that hosts use; ``ended`` are the names of
     removed connections and pairs; ``leaving`` are units that left, by connection, of which the hosts in
     ``cleaned`` no longer hold anything. ``known`` are all connections with all their units, if only some are
-    worked on. ``play`` is the name of the play that has them, if the role rotate asks."""
+    worked on. ``play`` is the name of the play that has them, if the role rotate asks; with ``is_guest`` it removes
+    nothing of its own accord."""
 
     state: str
     by: str
@@ -59,6 +60,7 @@ class Order(t.NamedTuple):
     cleaned: frozenset[str] = frozenset()
     known: tuple[Connection, ...] = ()
     play: str = ""
+    is_guest: bool = False
 
 
 class UnitsOutcome(t.NamedTuple):
@@ -80,16 +82,19 @@ class Outcome(t.NamedTuple):
 class Transition(t.NamedTuple):
     """The outcome for each connection, and the root secrets after and before.
 
-    ``others`` are the records of all other connections if the step prepared, else empty."""
+    If the step prepared, ``others`` are the records of all other connections, ``resigned`` those of them that the
+    run's play no longer has, and ``owner`` is the run."""
 
     outcomes: dict[str, Outcome]
     roots: RootFile
     roots_before: RootFile = RootFile()
     others: t.Mapping[str, ConnectionRecord] = types.MappingProxyType({})
+    resigned: tuple[ConnectionRecord, ...] = ()
+    owner: owners.Owner = owners.Owner("", frozenset(), "")
 
     @property
     def changed(self) -> bool:
-        return any(row.after != row.before for row in self.outcomes.values())
+        return bool(self.resigned) or any(row.after != row.before for row in self.outcomes.values())
 
 
 def carry_out(store: Keystore, connections: t.Sequence[Connection], order: Order, dry: bool = False) -> Transition:
@@ -97,7 +102,7 @@ def carry_out(store: Keystore, connections: t.Sequence[Connection], order: Order
     roots = store.read_roots()
     step = {PREPARED: _prepare, LEFT: _leave}.get(order.state, _advance)(store, connections, order, roots)
     if not dry:
-        changed = [row.after for row in step.outcomes.values() if row.after != row.before]
+        changed = [*step.resigned, *(row.after for row in step.outcomes.values() if row.after != row.before)]
         # A root secret is written before the records that need it, and removed after them.
         if len(step.roots.roots) > len(roots.roots):
             store.write(roots=step.roots)
@@ -134,11 +139,12 @@ def _prepare(store: Keystore, connections: t.Sequence[Connection], order: Order,
     known = store.read_all()
     remembered = single_keys.fingerprints(store, known)
     generations.verify(known, store.path, roots.secrets(), remembered)
+    owner = owners.owner_of(known, order.known or connections, order.play, order.is_guest)
     plans = []
     for connection in connections:
         store.check(connection.name)
         before = known.get(connection.name, ConnectionRecord(connection.name))
-        plan = _plan(connection, before, order)
+        plan = _plan(connection, before, order, owner)
         for row in plan.rows:
             changes.check_change(row.record, row.connection, store.path(connection.name))
         if not (order.undo or order.new_keys):
@@ -158,10 +164,17 @@ def _prepare(store: Keystore, connections: t.Sequence[Connection], order: Order,
     # Fingerprints of keys that must not be drawn.
     gone = {fingerprint for whole in known.values() for fingerprint in whole.retired_fingerprints()}.union(remembered)
     outcomes = {plan.before.connection: _prepared(plan, order, roots, spis, gone) for plan in plans}
-    return Transition(outcomes, roots, others={name: whole for name, whole in known.items() if name not in outcomes})
+    named = {connection.name: connection for connection in order.known}
+    others = {
+        name: owners.all_resigned(whole, owner, named.get(name))
+        for name, whole in known.items()
+        if name not in outcomes
+    }
+    resigned = tuple(whole for name, whole in others.items() if whole is not known[name])
+    return Transition(outcomes, roots, others=others, resigned=resigned, owner=owner)
 
 
-def _plan(connection: Connection, before: ConnectionRecord, order: Order) -> _Plan:
+def _plan(connection: Connection, before: ConnectionRecord, order: Order, owner: owners.Owner) -> _Plan:
     """Split the records of a connection by what is to be done. New units get records."""
     every = _every(connection, order)
     chosen, present, names = connection.units(), every.units(), names_of(every.name, every.units())
@@ -179,16 +192,19 @@ def _plan(connection: Connection, before: ConnectionRecord, order: Order) -> _Pl
                 plan = plan._replace(touched=True)
                 part = part._replace(left=records.now())
             if isinstance(fate, bool):
-                plan.others.append(part)
+                known = part if fate else owners.resigned(part, owner)
+                plan = plan._replace(touched=plan.touched or known is not part)
+                plan.others.append(known)
                 continue
-            plan = plan._replace(touched=plan.touched or bool(part.left))
+            known = owners.entered(part, owner)
+            plan = plan._replace(touched=plan.touched or bool(part.left) or known is not part)
             kind = order.store or _kind_of([part])
-            plan.rows.append(_Row(part._replace(left="", cleaned=None), connection.only(part.units()), kind, fate[0]))
+            plan.rows.append(_Row(known._replace(left="", cleaned=None), connection.only(part.units()), kind, fate[0]))
     fresh = chosen.difference(*(record.units() for record in before.records))
     if fresh:
         kind = order.store or _kind_of(before.present())
         new = KeyRecord(before.connection, last=before.last, retired=before.forgotten)
-        plan.rows.append(_Row(new, connection.only(fresh), kind, True))
+        plan.rows.append(_Row(owners.entered(new, owner), connection.only(fresh), kind, True))
     return plan
 
 
@@ -221,7 +237,7 @@ def _prepared(
         made = changes.draw(whole, number, spis, retired, order.by, root if kind == DERIVED else None)
         own = parts.parts_of(made, whole.name, {index: row.connection.units() for index, row in enumerate(rows)})
         for index, (record, row) in enumerate(zip(ended, rows)):
-            after = changes.give(record, own[index])._replace(play=order.play or record.play)
+            after = changes.give(record if order.play else owners.foreign(record), own[index])
             done.append(UnitsOutcome(MADE, undo.noted(row.record, after) if order.undo else after, row.connection))
     if number == plan.before.last and not plan.touched:
         return Outcome(plan.before, plan.before, tuple(done))

@@ -16,7 +16,7 @@ The file is YAML, vault-encrypted as a whole::
       by: USER@CONTROLLER            # who began it
       left: ""                       # when the units left the connection
       cleaned: [HOST, ...]           # only if their removal has begun: the hosts that did it
-      play: NAME                     # only if the role rotate made their keys: the play in which it did
+      plays: {PLAY: CONNECTION}      # only if the role rotate was used: the plays that have them (`owners`)
       retired: [0]                   # which of the retired generations below were theirs
       current:
         generation: 7
@@ -108,8 +108,8 @@ def _dumped_record(record: KeyRecord, places: t.Mapping[int, int]) -> str:
     fields = {name: getattr(record, name) for name in ("phase", "since", "by", "left")}
     own = {"retired": [places[id(row)] for row in record.retired]}
     cleaned = {} if record.cleaned is None else {"cleaned": list(record.cleaned)}
-    play = {"play": record.play} if record.play else {}
-    return yaml_lines({**fields, **cleaned, **play, **own}) + "".join(
+    plays = {"plays": dict(record.plays)} if record.plays else {}
+    return yaml_lines({**fields, **cleaned, **plays, **own}) + "".join(
         _dumped(name, record.pick(name)) for name in _GENERATIONS
     )
 
@@ -205,7 +205,7 @@ def _second(data: t.Any) -> ConnectionRecord:
         _record(str(data["connection"]), row, last)._replace(
             left=str(row["left"]),
             cleaned=tuple(map(str, row["cleaned"])) if "cleaned" in row else None,
-            play=str(row.get("play", "")),
+            plays=tuple(sorted((str(play), str(family)) for play, family in row.get("plays", {}).items())),
             retired=tuple(retired[index] for index in row["retired"]),
         )
         for row in data["records"]

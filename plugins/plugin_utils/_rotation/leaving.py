@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """The removal of what left the connections: pairs and groups that the inventory no longer names, as far as
-rotate_leave says, or everything with rotate_state. By default that is what the play itself made keys for. Of what
-another play left, or somebody else with the keystore's own module, nothing tells whether it is still named there.
+rotate_leave says, or everything with rotate_state. By default that is what only this play had. Of the rest, nothing
+tells whether somebody else still names it.
 Pure.
 
 On each host the SAs go first, from the protected file and then from the kernel, and the policies last.
@@ -50,12 +50,13 @@ _GOING = (
 class Leaving(t.NamedTuple):
     """Units that left. ``shapes`` are connections of these units alone, as each generation with keys has
     them; ``cleaned`` are the hosts that no longer hold anything of them, None if nobody began to remove them;
-    ``play`` is the play in which their keys were made.
+    ``own`` is whether only the run's play had them, ``plays`` are all that have them.
     """
 
     shapes: list[Connection]
     cleaned: frozenset[str] | None
-    play: str
+    own: bool
+    plays: tuple[str, ...]
 
     @property
     def name(self) -> str:
@@ -93,7 +94,8 @@ def _divided(run: Rotation) -> tuple[list[Leaving], list[Leaving]]:
             connection_of(row["connection"], settings, selectors)
             for settings, selectors in zip(row["settings"], row["selectors"])
         ]
-        whole = Leaving(shapes, None if row["cleaned"] is None else frozenset(row["cleaned"]), row["play"])
+        cleaned = None if row["cleaned"] is None else frozenset(row["cleaned"])
+        whole = Leaving(shapes, cleaned, row["own"], tuple(row["plays"]))
         wanted = _wanted(run, whole, known)
         for found, units in ((removed, wanted), (kept, whole.units - wanted)):
             if units:
@@ -104,9 +106,9 @@ def _divided(run: Rotation) -> tuple[list[Leaving], list[Leaving]]:
 def _wanted(run: Rotation, whole: Leaving, known: t.AbstractSet[str]) -> frozenset[Unit]:
     if run.wide["only"]:
         return frozenset()
-    if whole.cleaned is not None or _is_unnamed(run, whole):
+    if whole.cleaned is not None:
         return whole.units
-    if run.wide["state"] == ABSENT:
+    if run.wide["state"] == ABSENT or _is_unnamed(run, whole):
         here = run.state["own"].keys()
         return frozenset(unit for unit in whole.units if not here.isdisjoint(unit or whole.everyone))
     words = [word for word in _named(run) if word == whole.name or word not in known]
@@ -116,7 +118,7 @@ def _wanted(run: Rotation, whole: Leaving, known: t.AbstractSet[str]) -> frozens
 def _is_unnamed(run: Rotation, part: Leaving) -> bool:
     """Whether the run removes it without a name."""
     words = run.wide["leave"]
-    return EVERYTHING in words or (THIS_PLAY in words and part.play != "" and part.play == run.state["play"])
+    return EVERYTHING in words or (THIS_PLAY in words and part.own)
 
 
 def _named(run: Rotation) -> list[str]:
@@ -126,6 +128,16 @@ def _named(run: Rotation) -> list[str]:
 def is_asked_for(wide: t.Mapping[str, t.Any]) -> bool:
     """Whether the settings of a run ask for a removal, in contrast to the default."""
     return wide["state"] == ABSENT or any(word != THIS_PLAY for word in wide["leave"])
+
+
+def is_standing(wide: t.Mapping[str, t.Any]) -> bool:
+    """Whether the run removes what leaves its connections without a name."""
+    return not {EVERYTHING, THIS_PLAY}.isdisjoint(wide["leave"])
+
+
+def may_be_empty(wide: t.Mapping[str, t.Any]) -> bool:
+    """Whether a run without connections is no mistake: what goes is named, or everything shall go."""
+    return wide["state"] == ABSENT or any(word not in (THIS_PLAY, EVERYTHING) for word in wide["leave"])
 
 
 def unknown(run: Rotation) -> list[str]:
@@ -397,14 +409,14 @@ def kept(run: Rotation) -> list[str]:
     result, gone = run.expected, units(chosen(run))
     successors = _successors(run)
     staying: dict[str, set[str]] = {}
-    plays: dict[str, str] = {}
+    plays: dict[str, set[str]] = {}
     for part in _divided(run)[1]:
         staying.setdefault(part.name, set()).update(part.hosts)
-        if part.play not in ("", run.state["play"]):
-            plays[part.name] = f", made in the play {part.play}"
+        if not part.own:
+            plays.setdefault(part.name, set()).update(part.plays)
     connections = [
         f"connection {row['name']} is not among the connections of this run, and has keys (generation"
-        f" {row['generation']}{plays.get(row['name'], '')}) on {', '.join(sorted(staying[row['name']]))}."
+        f" {row['generation']}{_had_by(plays.get(row['name'], ()))}) on {', '.join(sorted(staying[row['name']]))}."
         f" {_fate(row['name'], successors.get(row['name'], ''))}"
         for row in result["unnamed"]
         if row["name"] in staying
@@ -431,6 +443,10 @@ def kept(run: Rotation) -> list[str]:
                 f" {_KEPT} [{name}]."
             )
     return [*connections, *found]
+
+
+def _had_by(plays: t.Collection[str]) -> str:
+    return f", in the play{'s' * (len(plays) > 1)} {', '.join(sorted(plays))}" if plays else ""
 
 
 def _fate(name: str, successor: str) -> str:

@@ -43,9 +43,11 @@ def connection(name: str, *hosts: str, **more: t.Any) -> Connection:
     return read_connections([{"name": name, "endpoints": {host: ADDRESS[host] for host in hosts}, **more}])[0]
 
 
-def row(gone: Connection, cleaned: t.Sequence[str] | None = None, play: str = "site") -> Result:
+def row(
+    gone: Connection, cleaned: t.Sequence[str] | None = None, own: bool = True, plays: t.Sequence[str] = ("site",)
+) -> Result:
     found = {"settings": [gone.settings()], "selectors": [gone.selectors()]}
-    return {"connection": gone.name, "cleaned": cleaned, "play": play, **found}
+    return {"connection": gone.name, "cleaned": cleaned, "own": own, "plays": [*plays], **found}
 
 
 def run_of(
@@ -55,7 +57,6 @@ def run_of(
     keyed = {host: [row.name for row in present if host in row.hosts] for host in hosts}
     state = {
         "wide": {"only": [], "leave": [], "state": "present", "allow_static_counter_mode": False, **wide},
-        "play": "site",
         "digest_key": "",
         "own": {host: dict(OWN) for host in hosts},
         "expected": {
@@ -102,30 +103,23 @@ def test_only_what_is_named_is_removed(words: list[str], found: set[tuple[str, .
 
 
 @pytest.mark.parametrize(
-    ("play", "words", "found"),
+    ("own", "words", "found"),
     [
-        ("site", [leaving.THIS_PLAY], {("a", "c"), ("b", "c")}),
-        # Whether another play still has it cannot be seen.
-        ("other", [leaving.THIS_PLAY], set()),
-        ("", [leaving.THIS_PLAY], set()),
-        ("other", [leaving.EVERYTHING], {("a", "c"), ("b", "c")}),
-        ("other", [leaving.THIS_PLAY, "mesh"], {("a", "c"), ("b", "c")}),
-        ("site", [], set()),
-        ("site", ["other"], set()),
+        (True, [leaving.THIS_PLAY], {("a", "c"), ("b", "c")}),
+        # Whether somebody else still has it cannot be seen.
+        (False, [leaving.THIS_PLAY], set()),
+        (False, [leaving.EVERYTHING], {("a", "c"), ("b", "c")}),
+        (False, [leaving.THIS_PLAY, "mesh"], {("a", "c"), ("b", "c")}),
+        (True, [], set()),
+        (True, ["other"], set()),
     ],
 )
-def test_what_a_play_left_is_removed_and_announced(play: str, words: list[str], found: set[tuple[str, ...]]) -> None:
-    run = run_of([row(STAR, play=play)], leave=words)
+def test_what_a_play_left_is_removed_and_announced(own: bool, words: list[str], found: set[tuple[str, ...]]) -> None:
+    run = run_of([row(STAR, own=own)], leave=words)
     assert units(run) == found
     announced = leaving.announced(run)
     assert bool(announced) == bool(found and "mesh" not in words)
     assert all("mesh/a,c, mesh/b,c" in line and "rotate_leave: []" in line for line in announced)
-
-
-def test_a_play_without_a_name_owns_nothing() -> None:
-    run = run_of([row(STAR, play="")], leave=[leaving.THIS_PLAY])
-    run.state["play"] = ""
-    assert not units(run)
 
 
 def test_a_removal_that_goes_on_is_not_announced_again() -> None:
@@ -133,12 +127,28 @@ def test_a_removal_that_goes_on_is_not_announced_again() -> None:
     assert units(run) and not leaving.announced(run)
 
 
+@pytest.mark.parametrize("words", [[leaving.THIS_PLAY], [leaving.EVERYTHING]])
+def test_what_no_host_of_the_run_has_is_not_begun(words: list[str]) -> None:
+    """As with --limit: a later run, which reaches one of them, announces it."""
+    run = run_of([row(STAR)], leave=words)
+    del run.state["own"]["b"], run.state["own"]["c"]
+    assert units(run) == {("a", "c")}
+    del run.state["own"]["a"]
+    assert not units(run) and not leaving.announced(run)
+
+
 def test_the_default_asks_for_nothing() -> None:
-    """So a limited run accepts it, and a run without connections is refused."""
+    """So a limited run accepts it. A run without connections has to name what is to go: a variable may be missing."""
     wide = run_of([]).wide
-    asked = [leaving.is_asked_for({**wide, "leave": words}) for words in ([], [leaving.THIS_PLAY], ["*"], ["a"])]
-    assert asked == [False, False, True, True]
+    kinds: list[list[str]] = [[], [leaving.THIS_PLAY], [leaving.EVERYTHING], ["a"]]
+    found = [
+        (leaving.is_asked_for(row), leaving.is_standing(row), leaving.may_be_empty(row))
+        for words in kinds
+        for row in [{**wide, "leave": words}]
+    ]
+    assert found == [(False, False, False), (False, True, False), (True, True, False), (True, False, True)]
     assert leaving.is_asked_for({**wide, "state": leaving.ABSENT})
+    assert leaving.may_be_empty({**wide, "state": leaving.ABSENT})
 
 
 def test_a_connection_comes_before_a_host_of_its_name() -> None:
