@@ -165,9 +165,7 @@ def test_what_another_play_has_is_kept(fleet: Fleet) -> None:
 
     fleet.inventory["all"]["vars"]["ipsec_connections"] = [between("a", "b"), between("b", "c")]
     done = fleet.run(play=another, extra={**SET_UP, "rotate_policies": False, "rotate_boot": False})
-    assert (
-        done.status == 0 and "(generation 1, in the play all) on a, b, c." in done.text
-    ), done.output
+    assert done.status == 0 and "(generation 1, in the play all) on a, b, c." in done.text, done.output
     assert "Removed from" not in done.text and held(fleet, "a", "c") == held(fleet, "c", "a") > 0
 
     fleet.inventory["all"]["vars"]["ipsec_connections"] = [between("b", "c")]

@@ -41,10 +41,7 @@ _UNKNOWN = (
     " with state retired ends this warning."
 )
 _KEPT = "are kept, so that no traffic between them is sent unencrypted. To remove them, run with rotate_leave:"
-_GOING = (
-    "To be removed, since it left the connections: %s. Only what other connections need stays protected. To keep it,"
-    " run with rotate_leave: []."
-)
+_GOING = "To be removed, since it left the connections: %s. %s. To keep it, run with rotate_leave: []."
 
 
 class Leaving(t.NamedTuple):
@@ -154,7 +151,11 @@ def announced(run: Rotation) -> list[str]:
     """A warning about what the run removes although nobody named it, and no run has begun to."""
     parts = [part for part in chosen(run) if part.cleaned is None and _is_unnamed(run, part)]
     names = [name_of(part.name, unit) for part in parts for unit in sorted(part.units)]
-    return [_GOING % _listed(names)] if names and run.wide["state"] != ABSENT else []
+    if not names or run.wide["state"] == ABSENT:
+        return []
+    if any(run.own(host)["policies"] for host in hosts(run)):
+        return [_GOING % (_listed(names), "Only what other connections need stays protected")]
+    return [_GOING % (_listed(names), "Its policies stay, and stop its traffic")]
 
 
 def hosts(run: Rotation) -> list[str]:

@@ -122,6 +122,14 @@ def test_what_a_play_left_is_removed_and_announced(own: bool, words: list[str], 
     assert all("mesh/a,c, mesh/b,c" in line and "rotate_leave: []" in line for line in announced)
 
 
+def test_without_policies_a_removal_stops_traffic() -> None:
+    run = run_of([row(STAR)], leave=[leaving.THIS_PLAY])
+    assert "Only what other connections need stays protected." in leaving.announced(run)[0]
+    for host in "abc":
+        run.own(host)["policies"] = False
+    assert "Its policies stay, and stop its traffic." in leaving.announced(run)[0]
+
+
 def test_a_removal_that_goes_on_is_not_announced_again() -> None:
     run = run_of([row(STAR, ["a"])], leave=[leaving.THIS_PLAY])
     assert units(run) and not leaving.announced(run)
