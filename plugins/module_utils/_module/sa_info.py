@@ -11,7 +11,7 @@ import time
 from .._core.errors import InputError
 from .._core.sa.digest import digest
 from .._core.sa.model import identity
-from .._core.sa.view import observed
+from .._core.sa.observed import observed
 from .._core.sadb import open_sadb
 from .._core.text.mapping import OptionReader, read_address
 from .._core.text.values import parse_installed_spi

@@ -15,6 +15,7 @@ low bit of every byte makes its parity odd."""
 from __future__ import annotations
 
 import binascii
+import functools
 import os
 
 from ..errors import InputError
@@ -25,14 +26,12 @@ LONG_BITS = 112
 SHORT_KEY = "short-key"
 
 _FINGERPRINT_LABEL = b"ipsec.manual key fingerprint 1\0"
-_ODD_PARITY = bytes(byte if bin(byte).count("1") % 2 else byte ^ 1 for byte in range(256))
 _WEAK_DES_HEX = """
     0101010101010101 fefefefefefefefe e0e0e0e0f1f1f1f1 1f1f1f1f0e0e0e0e
     011f011f010e010e 1f011f010e010e01 01e001e001f101f1 e001e001f101f101
     01fe01fe01fe01fe fe01fe01fe01fe01 1fe01fe00ef10ef1 e01fe01ff10ef10e
     1ffe1ffe0efe0efe fe1ffe1ffe0efe0e e0fee0fef1fef1fe fee0fee0fef1fef1
 """
-_WEAK_DES = frozenset(map(bytes.fromhex, _WEAK_DES_HEX.split()))
 
 
 def from_hex(text: str, place: str = "") -> bytes:
@@ -57,9 +56,15 @@ def from_hex(text: str, place: str = "") -> bytes:
     )
 
 
+@functools.lru_cache(maxsize=None)
+def _odd_parity() -> bytes:
+    """The table that gives bytes odd parity. Few tasks have a DES key, so it is made when one does."""
+    return bytes(byte if bin(byte).count("1") % 2 else byte ^ 1 for byte in range(256))
+
+
 def set_parity(algorithm: Algorithm, key: bytes) -> bytes:
     """The key as the kernel uses it: a DES key with odd parity, any other key unchanged."""
-    return key.translate(_ODD_PARITY) if algorithm.des_parity else key
+    return key.translate(_odd_parity()) if algorithm.des_parity else key
 
 
 def effective(name: str, key: bytes) -> bytes:
@@ -87,7 +92,7 @@ def problem(algorithm: Algorithm, key: bytes) -> str:
         return f"the {algorithm.name} key is one byte repeated"
     if algorithm.des_parity:
         parts = [set_parity(algorithm, key)[start : start + 8] for start in range(0, len(key), 8)]
-        if any(part in _WEAK_DES for part in parts):
+        if any(part.hex() in _WEAK_DES_HEX for part in parts):
             return f"the {algorithm.name} key holds a weak or semi-weak DES key"
         if any(first == second for first, second in zip(parts, parts[1:])):
             return f"the {algorithm.name} key repeats a DES key (K1=K2 or K2=K3), which makes it single DES"

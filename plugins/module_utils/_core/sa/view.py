@@ -9,8 +9,7 @@ from __future__ import annotations
 import typing as t
 
 from . import model
-from .limits import BYTES, PACKETS, age, limits
-from .model import Entry, SecurityAssociation, Selector
+from .model import SecurityAssociation, Selector
 
 View = t.Dict[str, t.Any]
 
@@ -56,28 +55,6 @@ def public(sa: SecurityAssociation) -> View:
             "nat_remote": _address(sa.encapsulation.nat_remote),
         }
     return view
-
-
-def observed(entry: Entry, now: float) -> View:
-    """An SA of the SADB with its counters, its age in seconds at ``now``, and the rest of its budget."""
-    counters = entry.counters
-    return {
-        **public(entry.sa),
-        "larval": entry.larval,
-        "flags": model.flags(entry.sa).split(),
-        "age": age(entry, now),
-        "counters": counters._asdict(),
-        "budget": budget(entry),
-    }
-
-
-def budget(entry: Entry) -> dict[str, int | None]:
-    """Packets and bytes until the SA ends or should be replaced (`limits`); None for no limit."""
-    left: dict[str, list[int]] = {PACKETS: [], BYTES: []}
-    for limit in limits(entry, 0):
-        if limit.hard and limit.unit in left:
-            left[limit.unit].append(limit.left)
-    return {unit: min(found) if found else None for unit, found in left.items()}
 
 
 def selector_view(selector: Selector) -> dict[str, t.Any]:

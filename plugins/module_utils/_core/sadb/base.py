@@ -11,8 +11,9 @@ import typing as t
 
 from ..errors import InputError, IpsecError, SadbError
 from ..sa.model import Entry, SecurityAssociation
-from ..sa.plan import Operation, in_two
-from ..signals import uninterrupted
+
+if t.TYPE_CHECKING:
+    from ..sa.plan import Operation
 
 XFRM = "xfrm"
 SOLARIS = "solaris"
@@ -51,6 +52,9 @@ class Sadb(abc.ABC):
 
         Signals that end the process are blocked meanwhile. Raises SadbError with what was refused and why.
         """
+        from ..sa.plan import in_two  # both only here, since most tasks change nothing
+        from ..signals import uninterrupted
+
         additions, deletions = in_two(operations)
         with uninterrupted():
             if settle is not None and additions and deletions:
@@ -68,6 +72,8 @@ class Sadb(abc.ABC):
 
     def flush(self, protocol: str = "") -> None:
         """Delete every SA of a protocol, or all SAs, including those of other programs."""
+        from ..signals import uninterrupted
+
         with uninterrupted():
             self._flush(protocol)
 

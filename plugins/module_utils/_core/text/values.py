@@ -15,10 +15,12 @@ from ..errors import InputError, may_be_key, shown
 from ..sa import algorithms, checks, keys, model
 from ..sa.model import Mark
 
+# Patterns are compiled when they are used, since most tasks need none.
 # A word that is meant as a number, valid or not; 3des is a name.
-_NUMBER = re.compile(r"0[xX][0-9a-fA-F]*|[0-9]+")
+_NUMBER = r"0[xX][0-9a-fA-F]*|[0-9]+"
 # A leading zero means octal to ipseckey; below 8 that is the same number.
-_DECIMAL = re.compile(r"[1-9][0-9]{0,63}|0{0,63}[0-7]")
+_DECIMAL = r"[1-9][0-9]{0,63}|0{0,63}[0-7]"
+_HEX_DIGITS = frozenset("0123456789abcdefABCDEF")
 _DIGEST_KEY_BYTES = 32
 _IDENTITY_TYPES = {
     "prefix": "prefix",
@@ -57,7 +59,7 @@ def read_spi(text: str, place: str = "", lowest: int = model.SPI_MIN) -> tuple[i
     that all such SPIs share.
     """
     reading = advice = ""
-    if re.fullmatch(r"0[xX][0-9a-fA-F]{1,64}", text):
+    if _is_hexadecimal(text):
         spi = int(text, 16)
     elif re.fullmatch(r"0|[1-9][0-9]{0,63}", text):
         spi = int(text)
@@ -85,13 +87,17 @@ def read_spi(text: str, place: str = "", lowest: int = model.SPI_MIN) -> tuple[i
     return spi, reading, advice
 
 
+def _is_hexadecimal(text: str) -> bool:
+    return text[:2] in ("0x", "0X") and 2 < len(text) <= 66 and _HEX_DIGITS.issuperset(text[2:])
+
+
 def parse_number(text: str, bits: int, place: str = "") -> int:
     """A decimal number, or a hexadecimal one after ``0x``, of at most ``bits`` bits. Signs, octal,
     units and names are refused.
     """
-    if re.fullmatch(r"0[xX][0-9a-fA-F]{1,64}", text):
+    if _is_hexadecimal(text):
         number = int(text, 16)
-    elif _DECIMAL.fullmatch(text):
+    elif re.fullmatch(_DECIMAL, text):
         number = int(text)
     elif re.fullmatch(r"0[0-9]+", text):
         raise InputError(
@@ -120,7 +126,7 @@ def unsigned(text: str) -> str:
 def parse_type(text: str) -> str | None:
     """The SA type that a name or a number means, empty for all types; None for an unknown one."""
     word = unsigned(text).lower()
-    if not _NUMBER.fullmatch(word):
+    if not re.fullmatch(_NUMBER, word):
         return _SA_TYPES.get(word)
     try:
         return _SA_TYPE_NUMBERS.get(parse_number(word, 8))
@@ -218,7 +224,7 @@ def parse_key(text: str, place: str = "") -> bytes:
 def parse_algorithm(kind: str, text: str, place: str = "") -> str:
     """The canonical name of an algorithm given by name or number; empty for a word that means no algorithm."""
     word = text
-    if _NUMBER.fullmatch(text):
+    if re.fullmatch(_NUMBER, text):
         number = parse_number(text, 64, place)
         if number > 255:
             raise InputError(f"no {kind} algorithm has a number above 255", place, "Write the algorithm's name.")
@@ -234,7 +240,7 @@ def parse_identity(kind: str, text: str, place: str = "") -> str:
     """The type and the text, separated by a blank. The type is its first name in `_IDENTITY_TYPES`, else its number."""
     canonical = _IDENTITY_TYPES.get(kind.lower())
     if canonical is None:
-        number = parse_number(kind, 64, place) if _NUMBER.fullmatch(kind) else -1
+        number = parse_number(kind, 64, place) if re.fullmatch(_NUMBER, kind) else -1
         if not 0 <= number <= 0xFFFF:
             raise InputError(
                 f"unknown identity type {shown(kind)}",

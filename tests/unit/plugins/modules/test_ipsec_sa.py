@@ -462,4 +462,5 @@ def test_a_task_imports_nothing_that_only_texts_and_changes_need() -> None:
     assert not imported & {"sadb.xfrm.explain", "sadb.xfrm.probe", "sadb.pfkey.backend", "sadb.solaris.backend"}
     # Most tasks find what they describe, and change nothing.
     assert not imported & {"sadb.xfrm.changes", "sadb.xfrm.messages", "sadb.xfrm.transaction"}
-    assert not imported & {"sa.conflicts", "sa.merge", "sa.reuse"}
+    assert not imported & {"sadb.xfrm.ids", "sadb.xfrm.selectors", "sadb.xfrm.strange", "signals"}
+    assert not imported & {"sa.conflicts", "sa.limits", "sa.merge", "sa.plan", "sa.reuse"}

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import view
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import observed
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import Counters, Entry, Lifetimes
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text.language import render
 from ansible_collections.ipsec.manual.tests.unit.plugins.modules.harness import World, sa
@@ -111,7 +111,7 @@ def test_hidden_keys_give_no_digest(world: World) -> None:
     ],
 )
 def test_budgets(fields: dict[str, object], counters: dict[str, int], left: dict[str, int]) -> None:
-    assert view.budget(Entry(sa(0x1001, **fields), Counters(**counters))) == left
+    assert observed.budget(Entry(sa(0x1001, **fields), Counters(**counters))) == left
 
 
 def test_selector_and_encapsulation_are_shown(world: World) -> None:

@@ -20,7 +20,8 @@ from ...errors import InputError, IpsecError, SadbError, counted
 from ...sa import model
 from ...sa.model import INBOUND, PAIR_SPI, Entry, Identity, SecurityAssociation, identity, is_unspecified, label
 from ...sa.plan import Operation, differences
-from ...text import language
+from ...text import grammar, solaris
+from ...text.render import render
 from ..base import SADB_UNCHANGED, SOLARIS, Sadb, Settle, with_outcome
 from .output import DEAD, InstalledSa, complaints, read, unprinted
 
@@ -66,7 +67,7 @@ class SolarisSadb(Sadb):
         self._algorithms = algorithms
 
     def refusals(self, sa: SecurityAssociation) -> list[InputError]:
-        found = language.refusals(sa, language.SOLARIS)
+        found = solaris.refusals(sa, grammar.SOLARIS)
         if sa.replay_window and is_unspecified(sa.source):
             message = "Solaris keeps no anti-replay window for an SA without a source"
             found.append(InputError(message, "replay_window", "Set the source, or remove the window."))
@@ -282,7 +283,7 @@ def _commands(operation: Operation) -> t.Iterator[str]:
     if operation.old is not None:
         yield _delete(operation.old.sa)
     if operation.new is not None:
-        yield language.render([operation.new], target=language.SOLARIS).rstrip("\n")
+        yield render([operation.new], target=grammar.SOLARIS).rstrip("\n")
 
 
 def _delete(sa: SecurityAssociation) -> str:

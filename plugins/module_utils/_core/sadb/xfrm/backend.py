@@ -15,7 +15,6 @@ from ...sa.model import ESP, REPLAY_VALUE, Entry, SecurityAssociation
 from ..base import XFRM, Sadb, Settle, fits
 from . import uapi
 from .decode import decode_several, redacted
-from .ids import sa_id
 from .link import open_link
 from .netlink import (
     NETLINK_ROUTE,
@@ -144,6 +143,8 @@ class XfrmSadb(Sadb):
         know (xfrma_policy in net/xfrm/xfrm_user.c).
         """
         if kind not in self._known:
+            from .ids import sa_id  # only here, since most tasks ask nothing
+
             with open_link(NETLINK_XFRM, "asking the kernel which properties of SAs it knows") as link:
                 question = sa_id(uapi.XFRM_MSG_GETSA, _NOBODY)
                 refusal = link.send([question._replace(body=question.body + attribute(kind, b""))])[0].get(0)

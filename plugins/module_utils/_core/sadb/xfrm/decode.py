@@ -17,6 +17,7 @@ from ...sa.model import (
     FLAGS,
     NO_LIFETIMES,
     PROTOCOLS,
+    TUNNEL,
     Counters,
     Encapsulation,
     Entry,
@@ -28,10 +29,8 @@ from ...sa.model import (
     normal_selector,
 )
 from . import uapi
-from .layout import NOTHING_NEW, Info, Layout
+from .layout import FLAGS_KNOWN, MODELLED, NOTHING_NEW, Info, Layout
 from .netlink import HEADER_SIZE, Part, aligned, attributes
-from .selectors import ANY_TRAFFIC, unpack_selector
-from .strange import strange_words
 
 _NO_LIMITS = uapi.LIFETIME_CFG.pack(*(uapi.XFRM_INF,) * 4, *(0,) * 4)
 
@@ -213,7 +212,6 @@ def _read_common(part: Part) -> _Common:
     encryption, authentication, icv_bits = _algorithms(payloads)
     esn_state = payloads.get(uapi.XFRMA_REPLAY_ESN_VAL)
     window = info.window if esn_state is None else uapi.REPLAY_STATE_ESN.unpack_from(esn_state)[5]
-    any_traffic = info.selector in ANY_TRAFFIC
     sa = SecurityAssociation(
         uapi.PROTOCOL_NAMES.get(info.protocol) or str(info.protocol),
         0,
@@ -227,12 +225,15 @@ def _read_common(part: Part) -> _Common:
         icv_bits,
         window,
         bool(info.flags & uapi.XFRM_STATE_ESN),
-        selector=None if any_traffic else normal_selector(unpack_selector(info.selector)[0]),
+        selector=None if info.selector in uapi.ANY_TRAFFIC else _selector(info.selector),
         **_attribute_fields(payloads, info.family),
     )
-    words = strange_words(sa, info, payloads)
-    if words:
-        sa = sa._replace(extra=((FLAGS, " ".join(words)),))
+    if not _is_plain(sa, info, payloads):
+        from .strange import strange_words
+
+        words = strange_words(sa, info, payloads)
+        if words:
+            sa = sa._replace(extra=((FLAGS, " ".join(words)),))
     # A larval SA has no algorithm (net/xfrm/xfrm_state.c, xfrm_find_acq and xfrm_state_find).
     larval = not (encryption or authentication) and sa.protocol in PROTOCOLS
     return _Common(
@@ -248,6 +249,18 @@ def _read_common(part: Part) -> _Common:
         sa[_AFTER_LIFETIMES:],
         larval,
     )
+
+
+def _is_plain(sa: SecurityAssociation, info: Info, payloads: t.Mapping[int, bytes]) -> bool:
+    """Whether the SA has no property that may need a word of `strange`, which most tasks then need not import."""
+    known = FLAGS_KNOWN | (uapi.XFRM_STATE_AF_UNSPEC if sa.mode == TUNNEL else 0)
+    return info.selector in uapi.ANY_TRAFFIC and not info.flags & ~known and MODELLED.issuperset(payloads)
+
+
+def _selector(packed: bytes) -> Selector | None:
+    from .selectors import unpack_selector  # only here, since most SAs have no selector
+
+    return normal_selector(unpack_selector(packed)[0])
 
 
 def _algorithms(payloads: t.Mapping[int, bytes]) -> tuple[str, str, int]:

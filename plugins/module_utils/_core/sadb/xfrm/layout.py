@@ -47,6 +47,25 @@ _UNUSED = "unused"
 
 # Attributes that repeat other fields: the integrity algorithm, and usage.
 NOTHING_NEW = frozenset((uapi.XFRMA_ALG_AUTH, uapi.XFRMA_LTIME_VAL, uapi.XFRMA_LASTUSED, uapi.XFRMA_PAD))
+# Attributes that fields of the model hold, whatever their value.
+MODELLED = frozenset(
+    (
+        uapi.XFRMA_ALG_AEAD,
+        uapi.XFRMA_ALG_AUTH_TRUNC,
+        uapi.XFRMA_ALG_CRYPT,
+        uapi.XFRMA_REPLAY_VAL,
+        uapi.XFRMA_REPLAY_ESN_VAL,
+        uapi.XFRMA_MARK,
+        uapi.XFRMA_IF_ID,
+        uapi.XFRMA_TFCPAD,
+        uapi.XFRMA_SET_MARK,
+        uapi.XFRMA_SET_MARK_MASK,
+        uapi.XFRMA_NAT_KEEPALIVE_INTERVAL,
+    )
+)
+# Flags that need no word: ESN has a field, and the kernel sets the other by itself if
+# net.ipv4.ip_no_pmtu_disc is set (__xfrm_init_state).
+FLAGS_KNOWN = uapi.XFRM_STATE_ESN | uapi.XFRM_STATE_NOPMTUDISC
 # What an algorithm's attribute has before the key, and the key.
 _KEYS = {
     uapi.XFRMA_ALG_AUTH_TRUNC: (uapi.ALGO_ICV.size, "authentication_key"),
@@ -99,13 +118,9 @@ _EACH = {name: name for name in VARIABLES}
 _EACH_OWN = {name: name for name in OWN}
 _REST = {name: "rest" for name in (_HEADER, _SHARED, *VARIABLES) if name not in OWN}
 
-
-class _Repeats(t.NamedTuple):
-    """What unpacks a whole message with its netlink header: its `OWN`, and everything else that has a meaning."""
-
-    rest: struct.Struct
-    own: struct.Struct
-    pick: _Pick | None
+# What unpacks a whole message with its netlink header: everything else that has a meaning, its `OWN`,
+# and what brings these into order.
+_Repeats = t.Tuple[struct.Struct, struct.Struct, t.Optional[_Pick]]
 
 
 class Layout:
@@ -138,7 +153,7 @@ class Layout:
             whole = [(HEADER_SIZE, _HEADER), *self._pieces]
             size = sum(size for size, dummy in whole)
             whole.append((aligned(size) - size, _UNUSED))
-            self._repeats = _Repeats(_struct(whole, _REST), *_in_order(whole, _EACH_OWN))
+            self._repeats = (_struct(whole, _REST), *_in_order(whole, _EACH_OWN))
         rest, own, pick = self._repeats
         messages = memoryview(part.buffer)[part.start - HEADER_SIZE :]
         messages = messages[: len(messages) // own.size * own.size]

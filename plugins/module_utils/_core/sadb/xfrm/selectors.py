@@ -7,15 +7,9 @@
 from __future__ import annotations
 
 import socket
-import struct
 
 from ...sa.model import TUNNEL, SecurityAssociation, Selector
 from . import uapi
-
-ANY_TRAFFIC = frozenset(
-    bytes(40) + struct.pack("@H", family) + bytes(14) for family in (socket.AF_UNSPEC, socket.AF_INET, socket.AF_INET6)
-)
-"""The selectors, packed, that match all traffic."""
 
 
 def pack_selector(selector: Selector, family: int) -> bytes:

@@ -10,15 +10,12 @@ import typing as t
 
 from ...sa.model import INBOUND, OUTBOUND, SecurityAssociation, Selector
 from . import uapi
-from .layout import Info
-from .selectors import ANY_TRAFFIC, pack_selector, takes_both_families
+from .layout import FLAGS_KNOWN, MODELLED, Info
+from .selectors import pack_selector, takes_both_families
 
 # By bit: XFRM_STATE_*, and XFRM_SA_XFLAG_* of XFRMA_SA_EXTRA_FLAGS.
 _FLAG_WORDS = ("noecn", "decap-dscp", "nopmtudisc", "wildrecv", "icmp", "af-unspec", "align4", "esn")
 _EXTRA_FLAG_WORDS = ("dont-encap-dscp", "oseq-may-wrap", *(f"extra-flag-{bit}" for bit in range(2, 32)))
-# Bits that need no word: ESN has a field, and the kernel sets the other by itself if
-# net.ipv4.ip_no_pmtu_disc is set (__xfrm_init_state).
-_FLAGS_KNOWN = uapi.XFRM_STATE_ESN | uapi.XFRM_STATE_NOPMTUDISC
 # The word of an attribute that the model has no field for, and the struct of its value where it is a number.
 _OTHER_ATTRIBUTES = {
     uapi.XFRMA_ALG_COMP: ("comp", None),
@@ -33,33 +30,16 @@ _OTHER_ATTRIBUTES = {
     uapi.XFRMA_IPTFS_MAX_QSIZE: ("iptfs-max-queue-size", uapi.U32),
     uapi.XFRMA_IPTFS_PKT_SIZE: ("iptfs-packet-size", uapi.U32),
 }
-# Attributes that fields of the model hold.
-_MODELLED = frozenset(
-    (
-        uapi.XFRMA_ALG_AEAD,
-        uapi.XFRMA_ALG_AUTH_TRUNC,
-        uapi.XFRMA_ALG_CRYPT,
-        uapi.XFRMA_REPLAY_VAL,
-        uapi.XFRMA_REPLAY_ESN_VAL,
-        uapi.XFRMA_MARK,
-        uapi.XFRMA_IF_ID,
-        uapi.XFRMA_SA_DIR,
-        uapi.XFRMA_TFCPAD,
-        uapi.XFRMA_SET_MARK,
-        uapi.XFRMA_SET_MARK_MASK,
-        uapi.XFRMA_NAT_KEEPALIVE_INTERVAL,
-    )
-)
 
 
 def strange_words(sa: SecurityAssociation, info: Info, payloads: t.Mapping[int, bytes]) -> list[str]:
     """The words of ip(8) for properties of an SA that `SecurityAssociation` has no field for."""
-    flags = info.flags & ~_FLAGS_KNOWN
+    flags = info.flags & ~FLAGS_KNOWN
     if takes_both_families(sa):
         flags &= ~uapi.XFRM_STATE_AF_UNSPEC
     words = [word for bit, word in enumerate(_FLAG_WORDS) if flags & 1 << bit]
     if (
-        info.selector not in ANY_TRAFFIC
+        info.selector not in uapi.ANY_TRAFFIC
         and pack_selector(sa.selector or Selector(), uapi.FAMILIES[len(sa.destination)]) != info.selector
     ):
         words.append("selector")
@@ -70,7 +50,7 @@ def strange_words(sa: SecurityAssociation, info: Info, payloads: t.Mapping[int, 
         elif kind == uapi.XFRMA_ENCAP:
             if sa.encapsulation is None:
                 words.append(f"encap-{uapi.ENCAP_TMPL.unpack_from(payload)[0]}")
-        elif kind not in _MODELLED or (kind == uapi.XFRMA_SA_DIR and not sa.direction):
+        elif kind not in MODELLED and not (kind == uapi.XFRMA_SA_DIR and sa.direction):
             words.append(strange_word(kind, payload))
     return list(dict.fromkeys(words))
 

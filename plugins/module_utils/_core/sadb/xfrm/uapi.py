@@ -99,6 +99,10 @@ ADDRESS_SIZES = {int(family): size for size, family in FAMILIES.items()}
 # xfrm_selector: addresses (destination first), ports with masks, family, prefixes, protocol,
 # interface, user.
 SELECTOR = struct.Struct("@16s16sHHHHHBBBiI")
+# The selectors that match all traffic.
+ANY_TRAFFIC = frozenset(
+    bytes(40) + struct.pack("@H", family) + bytes(14) for family in (socket.AF_UNSPEC, socket.AF_INET, socket.AF_INET6)
+)
 # xfrm_usersa_info: selector, id (destination, SPI, protocol), source, lifetime_cfg, lifetime_cur,
 # stats, seq, reqid, family, mode, window, flags.
 USERSA_INFO = struct.Struct("@56s16sIB3x16s64s4QIIIIIHBBB0Q")
