@@ -362,7 +362,8 @@ def test_a_host_that_has_what_it_should_is_not_counted_although_it_takes_part(fl
 
 def test_a_change_of_the_keystore_alone_counts_on_no_host_and_is_reported(fleet: Fleet) -> None:
     """It remembers that a host left."""
-    rest = {"ipsec_connections": [{"name": "mesh", "endpoints": {host: ADDRESS[host] for host in ("a", "b")}}]}
+    ends = {host: ADDRESS[host] for host in ("a", "b")}
+    rest = {"ipsec_connections": [{"name": "mesh", "endpoints": ends}], "rotate_leave": []}
     for options, said in ((["--check"], "No host would change."), ([], "No host changed."), ([], "")):
         done = fleet.run(*options, extra=rest)
         assert fleet.changed(done) == {"a": 0, "b": 0, "c": 0}, done.output
