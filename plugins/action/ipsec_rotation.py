@@ -38,6 +38,7 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import (
     course,
     cutover,
     decisions,
+    departures,
     due,
     ending,
     initial_state,
@@ -199,9 +200,9 @@ class ActionModule(HostAction):
             "vault_id": wide["vault_id"],
             "digest_key": state["digest_key"],
             "place": state["place"],
-            "may_be_empty": leaving.may_be_empty(wide),
+            "may_be_empty": departures.may_be_empty(wide),
             "play": state["play"],
-            "is_guest": not leaving.is_standing(wide),
+            "is_guest": not departures.is_standing(wide),
             **more,
         }
         result = self._keystore().keep(
@@ -260,12 +261,12 @@ class ActionModule(HostAction):
         if problems:
             raise ending.stopped(problems, "prepare", result)
         changing = bool(away or result["pending"])
-        going = bool(leaving.hosts(run))
+        going = bool(departures.hosts(run))
         is_check = bool(self._task.check_mode)
         run.state["due"] = changing and not is_check
         run.state["leaving"] = going and not is_check
         differing = hosts_that_change(run)
-        run.state["changing"] = sorted({*differing, *leaving.hosts(run)})
+        run.state["changing"] = sorted({*differing, *departures.hosts(run)})
         undone = notes.undone(run, initial_state.inventory(run.state)) if run.state["undo"] else ()
         reasons = [*notes.due(run, why), *undone]
         run.state["reasons"] = reasons
@@ -281,7 +282,7 @@ class ActionModule(HostAction):
             "connections": result["connections"],
             "out_of_place": away,
             "tasks": tasks if changing or going else [],
-            "changes": changes(rows_of(run, check_mode=True), differing, leaving.hosts(run), is_check),
+            "changes": changes(rows_of(run, check_mode=True), differing, departures.hosts(run), is_check),
             "reasons": reasons,
             "warnings": [*preflight.warnings(run), *(notes.placed(unwise) if changing else ())],
             **({"diff": result["diff"]} if "diff" in result else {}),
@@ -348,11 +349,11 @@ class ActionModule(HostAction):
 
     def _begin_to_leave(self, run: Rotation) -> None:
         """Record what is to be removed before any host is asked, so that the next run goes on if this one is killed."""
-        self._keep(run.state, LEFT, leaving=leaving.units(leaving.chosen(run)))
+        self._keep(run.state, LEFT, leaving=departures.units(departures.chosen(run)))
 
     def _left(self, run: Rotation) -> Result:
         """Record which hosts removed what left, and retire the keys that no host has any longer."""
-        units = leaving.units(leaving.chosen(run))
+        units = departures.units(departures.chosen(run))
         problems, found = leaving.problems(run), leaving.report(run)
         lines = leaving.lines(run)
         result = self._keep(run.state, LEFT, leaving=units, cleaned=leaving.done(run))

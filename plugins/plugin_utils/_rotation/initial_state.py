@@ -27,7 +27,7 @@ from .._connections.reader import read_connections
 from .._inputs import Inputs
 from .._keystore import undo
 from .._keystore.directory import open_keystore
-from . import leaving, report_file
+from . import departures, report_file
 from .inputs import read_inputs
 from .record import new_digest_key
 from .rotation import Result
@@ -92,7 +92,7 @@ def read(
     }
     if wide["report"]:
         report_file.check(loader.path_dwim(wide["report"]))
-    if wide["only"] and leaving.is_asked_for(wide):
+    if wide["only"] and departures.is_asked_for(wide):
         raise InputError(
             "a run that is limited to some connections removes nothing",
             "rotate_only",
@@ -170,7 +170,7 @@ def connections(state: t.Mapping[str, t.Any]) -> list[Connection]:
 def inventory(state: t.Mapping[str, t.Any]) -> list[Connection]:
     """The connections of the inventory; none if the run removes everything."""
     wide = state["wide"]
-    if wide["state"] == leaving.ABSENT:
+    if wide["state"] == departures.ABSENT:
         return []
     return read_connections(
         wide["connections"],

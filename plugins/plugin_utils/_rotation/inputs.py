@@ -19,7 +19,7 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.specs import IP
 
 from .._inputs import CONNECTIONS, Inputs
 from .._variables import Values, read_variables
-from . import due, leaving
+from . import departures, due
 
 _FLAG = {"type": "bool"}
 _TEXT = {"type": "str"}
@@ -36,7 +36,7 @@ WIDE: dict[str, Values] = {
     "new_root": {**_FLAG, "no_log": False},
     "undo": _FLAG,
     "leave": {"type": "list", "elements": "str"},
-    "state": {"type": "str", "choices": [*leaving.STATES]},
+    "state": {"type": "str", "choices": [*departures.STATES]},
     "when": {"type": "str", "choices": [*due.WHEN]},
     "due": {"type": "dict"},  # what it holds is checked by `due.read`
     "strategy": {"type": "str", "choices": ["overlap", "flush"]},

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from .._keystore.records import IN_USE, PREPARED
-from . import clocks, decisions, due, leaving, notes, policy_checks, questions, taking
+from . import clocks, decisions, departure_warnings, due, leaving, notes, policy_checks, questions, taking
 from .rotation import PREFLIGHT, Questions, Rotation
 
 
@@ -46,9 +46,9 @@ def out_of_place(run: Rotation) -> list[str]:
 def warnings(run: Rotation) -> list[str]:
     """What the operator should know before hosts change."""
     return [
-        *leaving.kept(run),
-        *leaving.unknown(run),
-        *leaving.announced(run),
+        *departure_warnings.kept(run),
+        *departure_warnings.unknown(run),
+        *departure_warnings.announced(run),
         *(_gaps(run) if run.state["due"] else ()),
         *(policy_checks.pauses(run) if run.state["due"] else ()),
         *policy_checks.boot_warnings(run),

@@ -35,6 +35,7 @@ NIGHT: dict[str, t.Callable[[Path], t.Iterable[str]]] = {
     "plugins/plugin_utils/_rotation/ending.py": raised,
     "plugins/plugin_utils/_rotation/report_file.py": raised,
     "plugins/plugin_utils/_rotation/leaving.py": raised,
+    "plugins/plugin_utils/_rotation/departure_warnings.py": raised,
     "plugins/plugin_utils/_rotation/policies.py": spoken,
     "plugins/plugin_utils/_rotation/policy_checks.py": spoken,
     "plugins/plugin_utils/_rotation/rotation.py": spoken,

@@ -15,7 +15,14 @@ from ansible_collections.ipsec.manual.plugins.plugin_utils._connections.reader i
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.changes import draw_sas
 from ansible_collections.ipsec.manual.plugins.plugin_utils._keystore.generations import SpiAllocator
 from ansible_collections.ipsec.manual.plugins.plugin_utils._policies import policies_of_host
-from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import decisions, leaving, policies, rotation
+from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation import (
+    decisions,
+    departure_warnings,
+    departures,
+    leaving,
+    policies,
+    rotation,
+)
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.record import UNANSWERED, Answers
 from ansible_collections.ipsec.manual.plugins.plugin_utils._rotation.rotation import Result, Rotation
 from ansible_collections.ipsec.manual.tests.unit.plugins.plugin_utils._rotation import world
@@ -78,7 +85,7 @@ STAR = MESH.only(frozenset([("a", "c"), ("b", "c")]))
 
 
 def units(run: Rotation) -> set[tuple[str, ...]]:
-    return {unit for part in leaving.chosen(run) for unit in part.units}
+    return {unit for part in departures.chosen(run) for unit in part.units}
 
 
 @pytest.mark.parametrize(
@@ -99,17 +106,19 @@ def units(run: Rotation) -> set[tuple[str, ...]]:
 def test_only_what_is_named_is_removed(words: list[str], found: set[tuple[str, ...]]) -> None:
     run = run_of([row(STAR)], [connection("mesh", "a", "b"), connection("other", "a", "b", reqid=7)], leave=words)
     assert units(run) == found
-    assert [warning.split()[2].rstrip(",") for warning in leaving.unknown(run)] == (words if not found else [])
+    assert [warning.split()[2].rstrip(",") for warning in departure_warnings.unknown(run)] == (
+        words if not found else []
+    )
 
 
 @pytest.mark.parametrize(
     ("own", "words", "found"),
     [
-        (True, [leaving.THIS_PLAY], {("a", "c"), ("b", "c")}),
+        (True, [departures.THIS_PLAY], {("a", "c"), ("b", "c")}),
         # Whether somebody else still has it cannot be seen.
-        (False, [leaving.THIS_PLAY], set()),
-        (False, [leaving.EVERYTHING], {("a", "c"), ("b", "c")}),
-        (False, [leaving.THIS_PLAY, "mesh"], {("a", "c"), ("b", "c")}),
+        (False, [departures.THIS_PLAY], set()),
+        (False, [departures.EVERYTHING], {("a", "c"), ("b", "c")}),
+        (False, [departures.THIS_PLAY, "mesh"], {("a", "c"), ("b", "c")}),
         (True, [], set()),
         (True, ["other"], set()),
     ],
@@ -117,46 +126,46 @@ def test_only_what_is_named_is_removed(words: list[str], found: set[tuple[str, .
 def test_what_a_play_left_is_removed_and_announced(own: bool, words: list[str], found: set[tuple[str, ...]]) -> None:
     run = run_of([row(STAR, own=own)], leave=words)
     assert units(run) == found
-    announced = leaving.announced(run)
+    announced = departure_warnings.announced(run)
     assert bool(announced) == bool(found and "mesh" not in words)
     assert all("mesh/a,c, mesh/b,c" in line and "rotate_leave: []" in line for line in announced)
 
 
 def test_without_policies_a_removal_stops_traffic() -> None:
-    run = run_of([row(STAR)], leave=[leaving.THIS_PLAY])
-    assert "Only what other connections need stays protected." in leaving.announced(run)[0]
+    run = run_of([row(STAR)], leave=[departures.THIS_PLAY])
+    assert "Only what other connections need stays protected." in departure_warnings.announced(run)[0]
     for host in "abc":
         run.own(host)["policies"] = False
-    assert "Its policies stay, and stop its traffic." in leaving.announced(run)[0]
+    assert "Its policies stay, and stop its traffic." in departure_warnings.announced(run)[0]
 
 
 def test_a_removal_that_goes_on_is_not_announced_again() -> None:
-    run = run_of([row(STAR, ["a"])], leave=[leaving.THIS_PLAY])
-    assert units(run) and not leaving.announced(run)
+    run = run_of([row(STAR, ["a"])], leave=[departures.THIS_PLAY])
+    assert units(run) and not departure_warnings.announced(run)
 
 
-@pytest.mark.parametrize("words", [[leaving.THIS_PLAY], [leaving.EVERYTHING]])
+@pytest.mark.parametrize("words", [[departures.THIS_PLAY], [departures.EVERYTHING]])
 def test_what_no_host_of_the_run_has_is_not_begun(words: list[str]) -> None:
     """As with --limit: a later run, which reaches one of them, announces it."""
     run = run_of([row(STAR)], leave=words)
     del run.state["own"]["b"], run.state["own"]["c"]
     assert units(run) == {("a", "c")}
     del run.state["own"]["a"]
-    assert not units(run) and not leaving.announced(run)
+    assert not units(run) and not departure_warnings.announced(run)
 
 
 def test_the_default_asks_for_nothing() -> None:
     """So a limited run accepts it. A run without connections has to name what is to go: a variable may be missing."""
     wide = run_of([]).wide
-    kinds: list[list[str]] = [[], [leaving.THIS_PLAY], [leaving.EVERYTHING], ["a"]]
+    kinds: list[list[str]] = [[], [departures.THIS_PLAY], [departures.EVERYTHING], ["a"]]
     found = [
-        (leaving.is_asked_for(row), leaving.is_standing(row), leaving.may_be_empty(row))
+        (departures.is_asked_for(row), departures.is_standing(row), departures.may_be_empty(row))
         for words in kinds
         for row in [{**wide, "leave": words}]
     ]
     assert found == [(False, False, False), (False, True, False), (True, True, False), (True, False, True)]
-    assert leaving.is_asked_for({**wide, "state": leaving.ABSENT})
-    assert leaving.may_be_empty({**wide, "state": leaving.ABSENT})
+    assert departures.is_asked_for({**wide, "state": departures.ABSENT})
+    assert departures.may_be_empty({**wide, "state": departures.ABSENT})
 
 
 def test_a_connection_comes_before_a_host_of_its_name() -> None:
@@ -167,14 +176,14 @@ def test_a_connection_comes_before_a_host_of_its_name() -> None:
 def test_a_removal_that_began_goes_on_without_a_word_but_not_in_a_limited_run() -> None:
     begun = [row(STAR, ["a"])]
     run = run_of(begun)
-    assert [part.hosts for part in leaving.chosen(run)] == [["b", "c"]] and leaving.hosts(run) == ["b", "c"]
-    assert not leaving.chosen(run_of(begun, only=["mesh"]))
+    assert [part.hosts for part in departures.chosen(run)] == [["b", "c"]] and departures.hosts(run) == ["b", "c"]
+    assert not departures.chosen(run_of(begun, only=["mesh"]))
 
 
 def test_absent_takes_what_hosts_of_the_run_have() -> None:
     both = [row(MESH), row(connection("far", "b", "c"))]
     assert units(run_of(both, hosts="a", state="absent")) == {("a", "b"), ("a", "c")}
-    assert {part.name for part in leaving.chosen(run_of(both, state="absent"))} == {"mesh", "far"}
+    assert {part.name for part in departures.chosen(run_of(both, state="absent"))} == {"mesh", "far"}
 
 
 def removed(run: Rotation, host: str) -> list[Result]:
@@ -314,11 +323,11 @@ def test_a_renamed_connection_is_recognized_by_its_addresses(present: list[Conne
     unnamed = {"name": "old", "generation": 3, "hosts": ["a", "b"]}
     run = run_of([row(gone)], present)
     run.expected.update(unnamed=[unnamed], departed=[])
-    (warning,) = leaving.kept(run)
+    (warning,) = departure_warnings.kept(run)
     assert warning.startswith("connection old is not among the connections of this run") and words in warning
     assert "rotate_leave: [old]" in warning
     run.wide["leave"] = ["old"]
-    assert leaving.kept(run) == []
+    assert departure_warnings.kept(run) == []
 
 
 def test_a_connection_of_which_only_a_part_is_removed_is_named() -> None:
@@ -328,17 +337,17 @@ def test_a_connection_of_which_only_a_part_is_removed_is_named() -> None:
         unnamed=[{"name": "mesh", "generation": 1, "hosts": ["a", "b"]}],
         departed=[{"name": "mesh", "hosts": ["c"], "pairs": [["a", "c"], ["b", "c"]]}],
     )
-    (warning,) = leaving.kept(run)
+    (warning,) = departure_warnings.kept(run)
     assert "has keys (generation 1) on a, b. " in warning and "rotate_leave: [mesh]" in warning
     run.wide["leave"] = ["mesh/a,b"]
-    assert leaving.kept(run) == []
+    assert departure_warnings.kept(run) == []
 
 
 def test_a_host_that_left_a_group_whose_change_was_interrupted_still_has_the_previous_keys() -> None:
     before, after = (connection("ospf", *hosts, multicast=["224.0.0.5"]) for hosts in ("abc", "ab"))
     run = run_of([{**row(after), "settings": [after.settings(), before.settings()], "selectors": [{}, {}]}])
     run.wide["leave"] = ["ospf"]
-    assert leaving.hosts(run) == ["a", "b", "c"] and removed(run, "c") == policies_of_host(before, "c") != []
+    assert departures.hosts(run) == ["a", "b", "c"] and removed(run, "c") == policies_of_host(before, "c") != []
     assert [entry["waiting_for"] for entry in leaving.report(run)] == [["a", "b", "c"]]
 
 
@@ -364,11 +373,11 @@ def test_only_what_can_be_removed_is_to_be_named() -> None:
     run = run_of([row(STAR)], [connection("mesh", "a", "b")])
     departed = {"name": "mesh", "hosts": ["c", "f"], "pairs": [["a", "c"], ["b", "c"]]}
     run.expected.update(unnamed=[], departed=[departed])
-    known, unknown = leaving.kept(run)
+    known, unknown = departure_warnings.kept(run)
     assert known.startswith("c left connection mesh.") and "rotate_leave: [mesh/c]" in known
     assert unknown.startswith("f left connection mesh while") and "rotate_leave" not in unknown
     run.expected["departed"] = [{"name": "mesh", "hosts": ["f"], "pairs": []}]
-    assert leaving.kept(run) == [unknown]
+    assert departure_warnings.kept(run) == [unknown]
 
 
 def sas_at(name: str) -> world.Sas:
@@ -420,7 +429,7 @@ def check(moment: Moment) -> None:
 def run_once(moment: Moment, cleaned: t.Sequence[str], faults: t.Mapping[str, tuple[str, int]]) -> t.Any:
     run = run_of([row(STAR, cleaned)], [connection("mesh", "a", "b")])
     run.left = lambda units, host: world.text_of(frozenset(sa for sa in sas_at(host) if "c" in sa[1:]))
-    for host in leaving.hosts(run):
+    for host in departures.hosts(run):
         for state in step(run, moment, host, *faults.get(host, ("", -1))):
             check(state)
             moment = state
