@@ -48,6 +48,7 @@ SUITES = {
     "e2e-backends": ("tests/e2e/test_backends.py", "tests/e2e/test_rotation_solaris.py"),
     "e2e-wire": ("tests/e2e/test_wire.py", "tests/e2e/test_audit.py"),
     "faults": ("tests/faults",),
+    "invariants": ("-n", "2", "-m", "deep", "tests/unit/plugins/plugin_utils/_rotation"),
     "lab": ("tests/lab",),
     "leak": ("tests/leak",),
     "liar-newest": ("-n", "2", "tests/liar/test_liar.py", "tests/liar/test_audit.py", "tests/liar/test_leaving.py"),
@@ -119,8 +120,8 @@ def measured(session: nox.Session, *arguments: str, inside: tuple[str, ...] = ("
 
 @nox.session(python=False)
 def unit(session: nox.Session) -> None:
-    """Tests that need neither root nor a kernel, and the conformance cases."""
-    measured(session, "-n", "2", *(session.posargs or ("tests/unit", "tests/conformance")))
+    """Tests that need neither root nor a kernel, and the conformance cases; no deep explorations."""
+    measured(session, "-n", "2", "-m", "not deep", *(session.posargs or ("tests/unit", "tests/conformance")))
 
 
 @nox.session(python=PYTHONS)

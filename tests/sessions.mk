@@ -11,18 +11,21 @@ pythons := pythons-i386 $(foreach minor,8 9 10 11 12 13 14,pythons-3.$(minor))
 kernel := kernel-newest kernel-6.1 kernel-6.12
 e2e := e2e-rotation e2e-wire e2e-fleet e2e-boot e2e-traffic e2e-settings e2e-modes e2e-cores e2e-backends
 liar := liar-newest liar-middle liar-floor liar-lab
-# What needs many labs or controllers takes turns: `make test` runs one of these parts, which the commit draws, so that
-# it takes twenty minutes and not fifty. All of them: TIER=all.
-part-1 := e2e-traffic e2e-fleet lab
-part-2 := e2e-wire
-part-3 := e2e-rotation molecule
-part-4 := e2e-boot leak e2e-cores liar-middle
-part-5 := controller e2e-settings liar-floor
-part-6 := liar-newest liar-lab e2e-modes e2e-backends browser
-parts := part-1 part-2 part-3 part-4 part-5 part-6
+# What needs many labs, controllers or kernels takes turns: `make test` runs one of these parts, which the commit draws,
+# so that it takes twenty minutes and not an hour. All of them: TIER=all.
+part-1 := e2e-traffic e2e-settings sanity-floor
+part-2 := e2e-wire e2e-modes
+part-3 := e2e-rotation molecule liar-lab
+part-4 := e2e-boot leak e2e-cores
+part-5 := controller lab pythons-3.9
+part-6 := liar-newest e2e-backends liar-middle
+part-7 := invariants e2e-fleet pythons-3.10
+part-8 := kernel-6.1 kernel-6.12 sanity-middle liar-floor pythons-3.11 pythons-3.12 pythons-3.13 browser
+parts := part-1 part-2 part-3 part-4 part-5 part-6 part-7 part-8
 drawn := $(word $(shell expr $$(printf %s '$(SEED)' | cksum | cut -d' ' -f1) % $(words $(parts)) + 1),$(parts))
 # `coverage` waits for two of them, the longest.
-always := kernel-newest unit faults kernel-6.1 kernel-6.12 $(static) $(filter-out unit,$(quick)) $(pythons) coverage
+always := kernel-newest unit faults sanity-newest ansible-lint build-import-check artifact \
+    $(filter-out unit,$(quick)) pythons-3.8 pythons-3.14 pythons-i386 coverage
 commit := $($(drawn)) $(always)
 all := $(foreach part,$(parts),$($(part))) $(always)
 
