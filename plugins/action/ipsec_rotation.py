@@ -111,7 +111,9 @@ class ActionModule(HostAction):
     def _read(self) -> Result:
         """What the run begins with."""
         inputs, groups = Inputs(self, self._vars), self._vars.get("groups", {})
-        play, is_check = str(self._vars.get("ansible_play_name", "")), bool(self._task.check_mode)
+        # Half of a surrogate pair could not be read from the keystore again.
+        play = str(self._vars.get("ansible_play_name", "")).encode(errors="replace").decode()
+        is_check = bool(self._task.check_mode)
         state = initial_state.read(inputs, groups, self._hosts(), play, self._loader, is_check)
         return {**state, "expected": self._keep(state, "prepared", dry=True)}
 

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import time
 import types
 import typing as t
@@ -51,6 +52,9 @@ CURRENT = "current"
 NEXT = "next"
 PREVIOUS = "previous"
 NEWEST = "newest"
+
+# Behind an even number of backslashes, which are escaped ones.
+_SURROGATES = re.compile(r"(?<!\\)((?:\\\\)*)(\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2})")
 
 
 class KeystoreError(IpsecError):
@@ -221,4 +225,10 @@ def yaml_lines(fields: t.Mapping[str, t.Any]) -> str:
     """Lines of a file. Values are written as JSON, which is YAML: values from Ansible are subclasses that
     the YAML library cannot write.
     """
-    return "".join(f"{name}: {json.dumps(value)}\n" for name, value in fields.items())
+    return "".join(f"{name}: {_SURROGATES.sub(_joined, json.dumps(value))}\n" for name, value in fields.items())
+
+
+def _joined(found: re.Match[str]) -> str:
+    """The one difference: JSON writes a character beyond U+FFFF as two escapes, which YAML does not join."""
+    character = json.loads('"' + found[2] + '"')
+    return f"{found[1]}\\U{ord(character):08x}"

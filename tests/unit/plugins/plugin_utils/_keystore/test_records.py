@@ -7,6 +7,8 @@ from __future__ import annotations
 import typing as t
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import IpsecError
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa import checks, conflicts, keys, model
@@ -171,6 +173,15 @@ def test_records_survive_their_file(record: KeyRecord) -> None:
     assert text.load(dumped, "mesh", "mesh.yml") == whole and bool(whole.records) == any(record.generations())
     # It is readable for a person who views the file.
     assert "\n      add esp spi 0x" in dumped or not whole.records
+
+
+@given(st.text(), st.text())
+@example("\U0001f511 keys", "\\ud83d\\udd11")
+@example("\\\U0001f511\U0001f511\\\\\U0001f511", "\x85\ufffe\u2028\"'")
+def test_the_name_of_a_play_survives_the_file(play: str, family: str) -> None:
+    """Somebody wrote it; all other words are of few characters."""
+    whole = parts.assembled(ConnectionRecord("mesh"), [made()._replace(plays=((play, family),))])
+    assert text.load(text.dump(whole), "mesh", "mesh.yml") == whole
 
 
 def _records(dumped: str) -> str:
