@@ -383,9 +383,9 @@ departed:
 leaving:
   description:
     - What left, as far as its keys are not retired. For each C(connection), the C(settings) and
-      C(selectors) of the generations that hosts may have, newest first, the C(play) in which the role
-      P(ipsec.manual.rotate#role) made keys for it, and the hosts that were C(cleaned), which is null until that role
-      begins to remove it.
+      C(selectors) of the generations that hosts may have, newest first, the C(plays) that have it, whether only
+      the play of the run does (C(own)), and the hosts that were C(cleaned), which is null until the role
+      P(ipsec.manual.rotate#role) begins to remove it.
   returned: with O(state=prepared)
   type: list
   elements: dict

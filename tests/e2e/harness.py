@@ -199,7 +199,8 @@ def pinging(*routes: tuple[Host, str]) -> t.Iterator[list[Losses]]:
     ]
     yield found
     for number, ((host, dummy), pid) in enumerate(zip(routes, pids)):
-        text = host.run("sh", "-c", f"kill -INT {pid}; sleep 0.5; cat /root/pings.{number}")
+        # It goes on for longer than what may be on its way, so that the block is watched to its end.
+        text = host.run("sh", "-c", f"sleep 0.5; kill -INT {pid}; sleep 0.5; cat /root/pings.{number}")
         (sent,) = map(int, re.findall(r"(\d+) packets transmitted", text))
         answered = set(map(int, re.findall(r"icmp_seq=(\d+) ttl=", text)))
         # ping does not wait for the answers to its last packets.
