@@ -25,7 +25,7 @@ from . import matrix
 from .matrix import BEFORE, Case
 from .stage import ADDRESSES, HOSTS, NAME, SECRETS, Seen, Stage, task_of
 
-COUNT = int(os.environ.get("FAULTS", "4"))
+COUNT = int(os.environ.get("FAULTS", "3"))
 CASES = matrix.chosen(matrix.cases(), COUNT, os.environ.get("SEED", ""), os.environ.get("ONLY", ""))
 PAIRS = {frozenset(pair) for pair in itertools.combinations(HOSTS, 2)}
 
