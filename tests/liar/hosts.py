@@ -111,13 +111,14 @@ class Fleet:
         roles = {"ansible.builtin.import_role": {"name": f"ipsec.manual.{name}"}, "vars": dict(role or {})}
         content = [{"hosts": "all", "gather_facts": False, "tasks": [*before, roles], **(play or {})}]
         (self.folder / "play.yml").write_text(json.dumps(content), encoding="utf-8")
-        return self._playbook("play.yml", *options, extra=extra)
+        return self.playbook("play.yml", *options, extra=extra)
 
     def status(self, *options: str) -> Run:
         """Run the playbook `status` over all hosts."""
-        return self._playbook("ipsec.manual.status", *options, extra={"rotate_keystore": str(self.keystore)})
+        return self.playbook("ipsec.manual.status", *options, extra={"rotate_keystore": str(self.keystore)})
 
-    def _playbook(self, name: str, *options: str, extra: t.Mapping[str, t.Any] | None) -> Run:
+    def playbook(self, name: str, *options: str, extra: t.Mapping[str, t.Any] | None) -> Run:
+        """Run a playbook over all hosts."""
         (self.folder / "hosts.yml").write_text(yaml.safe_dump(self.inventory), encoding="utf-8")
         command = [
             CONTROLLER,

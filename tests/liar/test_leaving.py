@@ -155,6 +155,24 @@ def test_what_leaves_is_removed_without_a_name(fleet: Fleet, words: t.Any) -> No
     assert "rotate_leave" not in again.text
 
 
+@pytest.mark.parametrize("playbook", ["rotate", "due"])
+def test_a_fact_removes_nothing(fleet: Fleet, playbook: str) -> None:
+    """These two playbooks take the variable from the inventory, by its name."""
+    before = everything(fleet)
+    fleet.environment = {
+        "ANSIBLE_CACHE_PLUGIN": "jsonfile",
+        "ANSIBLE_CACHE_PLUGIN_CONNECTION": str(fleet.folder / "facts"),
+    }
+    fleet.lie("b", setup={"at": {"ansible_facts": {"rotate_leave": ["mesh/c"]}}})
+    assert fleet.run("--check", play={"gather_facts": True, "tasks": []}).status == 0
+    fleet.lie("b")
+    done = fleet.playbook(f"ipsec.manual.{playbook}", extra={**SET_UP, "rotate_keystore": str(fleet.keystore)})
+    assert (
+        done.status != 0 and "b: it reports facts that would change the variable rotate_leave" in done.text
+    ), done.text
+    assert everything(fleet) == before
+
+
 def test_what_another_play_has_is_kept(fleet: Fleet) -> None:
     """Plays may share a keystore. What one does not name, the other may have."""
     another = {"name": "Another play"}
