@@ -451,16 +451,29 @@ def test_the_difference_shows_fingerprints() -> None:
 def test_a_task_imports_nothing_that_only_texts_and_changes_need() -> None:
     """A module starts for every task, and compiles everything that it imports."""
     plugins = "ansible_collections.ipsec.manual.plugins"
-    program = (
-        f"import sys; import {plugins}.modules.ipsec_sa, {plugins}.module_utils._core.sadb.xfrm.backend;"
-        " print(*(name.partition('._core.')[2] for name in sys.modules))"
+    imported = set(
+        _printed(
+            f"import sys; import {plugins}.modules.ipsec_sa, {plugins}.module_utils._core.sadb.xfrm.backend;"
+            " print(*(name.partition('._core.')[2] for name in sys.modules))"
+        ).split()
     )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, env=environment)
-    imported = set(done.stdout.split())
     assert {name for name in imported if name.startswith("text.")} == {"text.mapping", "text.values"}
     assert not imported & {"sadb.xfrm.explain", "sadb.xfrm.probe", "sadb.pfkey.backend", "sadb.solaris.backend"}
     # Most tasks find what they describe, and change nothing.
     assert not imported & {"sadb.xfrm.changes", "sadb.xfrm.messages", "sadb.xfrm.transaction"}
     assert not imported & {"sadb.xfrm.ids", "sadb.xfrm.selectors", "sadb.xfrm.strange", "signals"}
     assert not imported & {"sa.conflicts", "sa.limits", "sa.merge", "sa.plan", "sa.reuse"}
+
+
+def test_what_ansible_has_loaded_is_never_searched_for_garbage() -> None:
+    program = "import ansible.module_utils.basic, gc; before = len(gc.get_objects());"
+    program += " import ansible_collections.ipsec.manual.plugins.modules.ipsec_sa; print(before, gc.get_freeze_count())"
+    loaded, kept = map(int, _printed(program).split())
+    assert loaded > 5000 and kept > loaded * 0.9
+
+
+def _printed(program: str) -> str:
+    """What a new process of Python prints that runs the program."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, env=environment)
+    return done.stdout
