@@ -106,10 +106,10 @@ def test_a_similar_sa_is_restored_if_answers_are_lost(
     send = netlink.Netlink.send
     changes: list[int] = []
 
-    def deaf(link: netlink.Netlink, messages: t.Sequence[netlink.Message]) -> t.Any:
-        answer = send(link, messages)
-        if not changes and any(message.kind == XFRM_MSG_NEWSA for message in messages):
-            changes.append(len(messages))
+    def deaf(link: netlink.Netlink, requests: t.Sequence[bytes]) -> t.Any:
+        answer = send(link, requests)
+        if not changes and any(netlink.kind_of(request) == XFRM_MSG_NEWSA for request in requests):
+            changes.append(len(requests))
             raise netlink.AnswersLost
         return answer
 

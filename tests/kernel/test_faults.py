@@ -309,9 +309,9 @@ def test_an_interrupt_waits_until_all_is_done(sadb: XfrmSadb, monkeypatch: pytes
     sends = []
     send = netlink.Netlink.send
 
-    def interrupted(link: netlink.Netlink, messages: t.Sequence[netlink.Message]) -> t.Any:
-        answer = send(link, messages)
-        sends.append(len(messages))
+    def interrupted(link: netlink.Netlink, requests: t.Sequence[bytes]) -> t.Any:
+        answer = send(link, requests)
+        sends.append(len(requests))
         os.kill(os.getpid(), signal.SIGINT)
         return answer
 
@@ -345,9 +345,9 @@ class Deaf:
         self.changes = 0
         send, dump = netlink.Netlink.send, netlink.Netlink.dump
 
-        def deaf(link: netlink.Netlink, messages: t.Sequence[netlink.Message]) -> t.Any:
-            answer = send(link, messages)
-            if messages and messages[0].kind not in (XFRM_MSG_GETSA, XFRM_MSG_GETPOLICY):
+        def deaf(link: netlink.Netlink, requests: t.Sequence[bytes]) -> t.Any:
+            answer = send(link, requests)
+            if requests and netlink.kind_of(requests[0]) not in (XFRM_MSG_GETSA, XFRM_MSG_GETPOLICY):
                 self.changes += 1
                 if self.changes == 1 or not undo:
                     raise netlink.AnswersLost
@@ -595,7 +595,7 @@ def test_messages_of_other_processes_are_not_answers_of_the_kernel(sadb: XfrmSad
     sa = sa_of(0x1000)
     sadb.apply(add(sa))
     with netlink.Netlink(netlink.NETLINK_XFRM) as link:
-        link.send([netlink.Message(XFRM_MSG_GETSA, b"")])
+        link.send([netlink.make_request(XFRM_MSG_GETSA, b"")])
         port = link._socket.getsockname()[0]
         success = bytes(20)
         forge(port, netlink.NLMSG_ERROR, success, range(link._sequence + 1, link._sequence + 3))
@@ -604,7 +604,7 @@ def test_messages_of_other_processes_are_not_answers_of_the_kernel(sadb: XfrmSad
             1: netlink.Refusal(errno.EEXIST, ""),
         }
         forge(port, netlink.NLMSG_DONE, bytes(4), [link._sequence + 1])
-        found = link.dump(netlink.Message(XFRM_MSG_GETSA, b""), XFRM_MSG_NEWSA, decode_several)
+        found = link.dump(netlink.make_request(XFRM_MSG_GETSA, b""), XFRM_MSG_NEWSA, decode_several)
         assert [entry.sa for entry in found] == [sa]
 
 

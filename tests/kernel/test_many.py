@@ -15,12 +15,12 @@ import pytest
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import SadbError
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import Mark
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import changes
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import watch
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.backend import XfrmSadb
 from ansible_collections.ipsec.manual.tests.kernel import witness
 from ansible_collections.ipsec.manual.tests.kernel.witness import add, delete, sa_of
 
-MANY = changes._MANY + 50
+MANY = watch.MANY + 50
 
 
 def test_nothing_is_deleted_if_one_is_gone_or_changed(sadb: XfrmSadb) -> None:

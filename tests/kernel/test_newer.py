@@ -27,7 +27,11 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.plan import 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.backend import XfrmSadb
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.lifetimes import update
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.messages import new_sa
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.netlink import NETLINK_XFRM, Netlink
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.netlink import (
+    HEADER_SIZE,
+    NETLINK_XFRM,
+    Netlink,
+)
 from ansible_collections.ipsec.manual.plugins.module_utils._core.text import language
 from ansible_collections.ipsec.manual.tests.kernel import witness
 from ansible_collections.ipsec.manual.tests.kernel.witness import sa_of, u32
@@ -118,11 +122,9 @@ def test_option_values_are_a_difference_and_restored(sadb: XfrmSadb, fields: dic
 
 def test_another_mode_is_a_difference_and_restored(sadb: XfrmSadb) -> None:
     sa = sa_of(0x1000, direction="outbound")
-    request = new_sa(sa)
+    request, mode_at = new_sa(sa), HEADER_SIZE + _MODE_AT
     with Netlink(NETLINK_XFRM) as link:
-        refusals = link.send(
-            [request._replace(body=request.body[:_MODE_AT] + bytes((_IPTFS,)) + request.body[_MODE_AT + 1 :])]
-        )[0]
+        refusals = link.send([request[:mode_at] + bytes((_IPTFS,)) + request[mode_at + 1 :]])[0]
     if refusals:
         assert "mode" in refusals[0].text  # Unsupported mode
         return

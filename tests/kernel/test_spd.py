@@ -16,7 +16,11 @@ from hypothesis import given
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import SadbError
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import Mark, Selector, pack_address
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import uapi
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.netlink import NETLINK_XFRM, Message, Netlink
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.netlink import (
+    HEADER_SIZE,
+    NETLINK_XFRM,
+    Netlink,
+)
 from ansible_collections.ipsec.manual.plugins.module_utils._core.spd import kernel as spd_module
 from ansible_collections.ipsec.manual.plugins.module_utils._core.spd import policy as spd_policy
 from ansible_collections.ipsec.manual.plugins.module_utils._core.spd.kernel import Spd
@@ -168,19 +172,18 @@ def test_additional_template_requirements_are_differences_and_replaced(
     """ip(8) cannot express it, so we change some bytes of struct xfrm_user_tmpl in our message; it
     follows the policy and its attribute's header.
     """
-    message = spd_module.new_policy(build("out", PAIR, [Template("esp")]))
-    place = uapi.USERPOLICY_INFO.size + 4 + offset
-    body = message.body[:place] + value + message.body[place + len(value) :]
+    request = spd_module.new_policy(build("out", PAIR, [Template("esp")]))
+    place = HEADER_SIZE + uapi.USERPOLICY_INFO.size + 4 + offset
     with Netlink(NETLINK_XFRM) as link:
-        assert link.send([message._replace(body=body)]) == ({}, {})
+        assert link.send([request[:place] + value + request[place + len(value) :]]) == ({}, {})
     expect_replaced(spd, words)
 
 
 def test_a_flag_unknown_to_ip_is_a_difference_and_replaced(spd: Spd) -> None:
-    body = bytearray(spd_module.new_policy(build("out", PAIR, [Template("esp")])).body)
-    body[162] = 4  # XFRM_POLICY_CPU_ACQUIRE in struct xfrm_userpolicy_info
+    request = bytearray(spd_module.new_policy(build("out", PAIR, [Template("esp")])))
+    request[HEADER_SIZE + 162] = 4  # XFRM_POLICY_CPU_ACQUIRE in struct xfrm_userpolicy_info
     with Netlink(NETLINK_XFRM) as link:
-        assert link.send([Message(uapi.XFRM_MSG_NEWPOLICY, bytes(body))]) == ({}, {})
+        assert link.send([bytes(request)]) == ({}, {})
     expect_replaced(spd, "cpu-acquire")
 
 
@@ -196,7 +199,7 @@ def expect_replaced(spd: Spd, words: str) -> None:
 
 
 def test_policies_of_sockets_are_not_shown(spd: Spd) -> None:
-    body = spd_module.new_policy(build("out", Selector(bytes(4), 0, bytes(4), 0))).body
+    body = spd_module.new_policy(build("out", Selector(bytes(4), 0, bytes(4), 0)))[HEADER_SIZE:]
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as owner:
         owner.setsockopt(socket.IPPROTO_IP, 17, body)  # IP_XFRM_POLICY
         assert len(witness.policies()) == 1

@@ -30,7 +30,11 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import
 )
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.plan import Operation
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.messages import new_sa
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.netlink import NETLINK_XFRM, Netlink
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.netlink import (
+    NETLINK_XFRM,
+    Netlink,
+    extended,
+)
 
 
 def run(*command: str, stdin: str | None = None) -> str:
@@ -156,9 +160,8 @@ def remove_module(module: str) -> None:
 
 def add_with(sa: SecurityAssociation, attributes_of_it: bytes) -> str:
     """Add an SA with additional attributes; return the kernel's refusal, empty for none."""
-    request = new_sa(sa)
     with Netlink(NETLINK_XFRM) as link:
-        refusals = link.send([request._replace(body=request.body + attributes_of_it)])[0]
+        refusals = link.send([extended(new_sa(sa), attributes_of_it)])[0]
     return "".join(refusal.text or str(refusal.errno) for refusal in refusals.values())
 
 

@@ -55,7 +55,7 @@ class Sadb(abc.ABC):
         from ..sa.plan import in_two  # both only here, since most tasks change nothing
         from ..signals import uninterrupted
 
-        additions, deletions = in_two(operations)
+        additions, deletions = in_two(operations) if settle is not None else (operations, ())
         with uninterrupted():
             if settle is not None and additions and deletions:
                 self._apply_in_two(additions, settle, deletions)

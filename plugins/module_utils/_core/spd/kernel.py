@@ -19,7 +19,7 @@ from ..sadb.xfrm import netlink, uapi
 from ..sadb.xfrm.decode import unpack_lifetimes
 from ..sadb.xfrm.link import open_link
 from ..sadb.xfrm.messages import pack_lifetimes
-from ..sadb.xfrm.netlink import Message, Part, Refusal, attribute, attributes
+from ..sadb.xfrm.netlink import Part, Refusal, attribute, attributes, make_request
 from ..sadb.xfrm.selectors import pack_selector, unpack_selector
 from ..sadb.xfrm.strange import strange_word
 from ..sadb.xfrm.transaction import TransactionKind, UndoStep, transaction
@@ -47,7 +47,7 @@ def _common(policy: Policy) -> bytes:
     return mark + (attribute(uapi.XFRMA_IF_ID, uapi.U32.pack(policy.if_id)) if policy.if_id else b"")
 
 
-def new_policy(policy: Policy, replace: bool = False) -> Message:
+def new_policy(policy: Policy, replace: bool = False) -> bytes:
     """XFRM_MSG_NEWPOLICY, or XFRM_MSG_UPDPOLICY."""
     info = uapi.USERPOLICY_INFO.pack(
         pack_selector(policy.selector, _family(policy.selector)),
@@ -77,15 +77,15 @@ def new_policy(policy: Policy, replace: bool = False) -> Message:
     )
     body = info + (attribute(uapi.XFRMA_TMPL, templates) if templates else b"") + _common(policy)
     return (
-        Message(uapi.XFRM_MSG_UPDPOLICY, body)
+        make_request(uapi.XFRM_MSG_UPDPOLICY, body)
         if replace
-        else Message(uapi.XFRM_MSG_NEWPOLICY, body, netlink.NLM_F_CREATE | netlink.NLM_F_EXCL)
+        else make_request(uapi.XFRM_MSG_NEWPOLICY, body, netlink.NLM_F_CREATE | netlink.NLM_F_EXCL)
     )
 
 
-def delete_policy(policy: Policy) -> Message:
+def delete_policy(policy: Policy) -> bytes:
     """XFRM_MSG_DELPOLICY, by identity."""
-    return Message(
+    return make_request(
         uapi.XFRM_MSG_DELPOLICY,
         uapi.USERPOLICY_ID.pack(
             pack_selector(policy.selector, _family(policy.selector)), 0, DIRECTIONS.index(policy.direction)
@@ -162,7 +162,7 @@ def _read_template(fields: tuple[t.Any, ...]) -> Template:
     )
 
 
-def _restore(part: Part) -> Message:
+def _restore(part: Part) -> bytes:
     """The XFRM_MSG_UPDPOLICY that restores a dumped policy with all its properties except its times."""
     buffer, start, end = part
     kept = [
@@ -170,7 +170,7 @@ def _restore(part: Part) -> Message:
         for kind, (first, last) in attributes(buffer, start + uapi.USERPOLICY_INFO.size, end).items()
         if kind not in _BESIDE
     ]
-    return Message(uapi.XFRM_MSG_UPDPOLICY, buffer[start : start + uapi.USERPOLICY_INFO.size] + b"".join(kept))
+    return make_request(uapi.XFRM_MSG_UPDPOLICY, buffer[start : start + uapi.USERPOLICY_INFO.size] + b"".join(kept))
 
 
 _EXPLANATIONS: dict[int, tuple[str, str]] = {
@@ -219,7 +219,7 @@ class Spd:
     def _read(self) -> list[tuple[PolicyEntry, Part]]:
         with open_link(netlink.NETLINK_XFRM, "reading the SPD") as link:
             found = link.dump(
-                Message(uapi.XFRM_MSG_GETPOLICY, b""), uapi.XFRM_MSG_NEWPOLICY, lambda part: [(decode(part), part)]
+                make_request(uapi.XFRM_MSG_GETPOLICY, b""), uapi.XFRM_MSG_NEWPOLICY, lambda part: [(decode(part), part)]
             )
         return [(entry, part) for entry, part in found if entry is not None]
 
@@ -227,7 +227,7 @@ class Spd:
         """Delete all policies but those of sockets, whoever added them. Returns how many there were."""
         count = len(self._read())
         with open_link(netlink.NETLINK_XFRM, "flushing the SPD") as link:
-            for refusal in link.send([Message(uapi.XFRM_MSG_FLUSHPOLICY, b"")])[0].values():
+            for refusal in link.send([make_request(uapi.XFRM_MSG_FLUSHPOLICY, b"")])[0].values():
                 # Before Linux 6.1 the kernel answers this if there was nothing to flush.
                 if refusal.errno != errno.ESRCH:
                     raise netlink.NetlinkError(refusal)
@@ -248,7 +248,7 @@ class Spd:
                 yield
                 return
             before = self._before(operations)
-            requests: list[Message] = []
+            requests: list[bytes] = []
             steps: list[UndoStep] = []
             for operation in operations:
                 old, new = operation.old, operation.new

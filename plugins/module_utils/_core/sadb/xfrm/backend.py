@@ -19,15 +19,18 @@ from .link import open_link
 from .netlink import (
     NETLINK_ROUTE,
     NETLINK_XFRM,
-    Message,
+    Netlink,
     NetlinkError,
     Part,
     attribute,
     attributes,
+    extended,
+    make_request,
 )
 
 if t.TYPE_CHECKING:
     from ...sa.plan import Operation
+    from .watch import Watch
 
 # Fields that kernels before the version ignore, with their attribute.
 _SINCE = (
@@ -46,6 +49,7 @@ class XfrmSadb(Sadb):
 
     def __init__(self) -> None:
         self._known: dict[int, bool] = {}
+        self._watch: Watch | None = None
 
     def refusals(self, sa: SecurityAssociation) -> list[InputError]:
         found = []
@@ -76,20 +80,41 @@ class XfrmSadb(Sadb):
         return found
 
     def dump(self, protocol: str = "", source: bytes = b"", destination: bytes = b"") -> list[Entry]:
-        # Without a protocol of IPsec the kernel also shows what it makes itself beside tunnels of IPComp, and what
-        # belongs to Mobile IPv6. Nobody can delete that by its identity (xfrm_user_state_lookup).
-        number = uapi.PROTOCOL_NUMBERS[protocol] if protocol else uapi.IPSEC_PROTO_ANY
-        body = uapi.U8_ATTRIBUTE.pack(5, uapi.XFRMA_PROTO, number)
+        body = uapi.ANY_PROTOCOL
+        if protocol:
+            body = uapi.U8_ATTRIBUTE.pack(5, uapi.XFRMA_PROTO, uapi.PROTOCOL_NUMBERS[protocol])
         if source or destination:
             family = uapi.FAMILIES[len(source or destination)]
             body += attribute(
                 uapi.XFRMA_ADDRESS_FILTER,
                 uapi.ADDRESS_FILTER.pack(source, destination, family, len(source) * 8, len(destination) * 8),
             )
+        request = make_request(uapi.XFRM_MSG_GETSA, body)
         with open_link(NETLINK_XFRM, "reading the SADB") as link, no_collection():
-            entries = link.dump(Message(uapi.XFRM_MSG_GETSA, body), uapi.XFRM_MSG_NEWSA, decode_several)
-            keep(entries)
-            return entries
+            if protocol or source or destination:
+                return link.dump(request, uapi.XFRM_MSG_NEWSA, decode_several)
+            return self._dump_watched(link, request)
+
+    def _dump_watched(self, link: Netlink, request: bytes) -> list[Entry]:
+        """All SAs, with a `Watch` if there are many."""
+        from .watch import MANY, Watch  # only here, since most tasks read a few SAs
+
+        # The entries of the dump before are freed first, so that this one gets their memory.
+        self._watch = None
+        watch = Watch()
+
+        def read(part: Part) -> list[Entry]:
+            found = decode_several(part)
+            # All that are found together have the same mark.
+            watch.marked |= found[0].sa.mark is not None
+            return found
+
+        entries = link.dump(request, uapi.XFRM_MSG_NEWSA, read)
+        keep(entries)
+        if len(entries) >= MANY:
+            watch.entries = entries
+            self._watch = watch
+        return entries
 
     def _apply(self, operations: t.Sequence[Operation]) -> None:
         with self.transaction(operations):
@@ -104,12 +129,13 @@ class XfrmSadb(Sadb):
         """As `apply`, and undo everything if the block fails; signals are blocked until it ends."""
         from .changes import change  # only here, since most tasks change nothing
 
-        return change(self, operations)
+        watch, self._watch = self._watch, None
+        return change(self, operations, watch)
 
     def _flush(self, protocol: str) -> None:
         number = uapi.PROTOCOL_NUMBERS[protocol] if protocol else uapi.IPSEC_PROTO_ANY
         with open_link(NETLINK_XFRM, "flushing the SADB") as link:
-            for refusal in link.send([Message(uapi.XFRM_MSG_FLUSHSA, bytes((number, 0, 0, 0)))])[0].values():
+            for refusal in link.send([make_request(uapi.XFRM_MSG_FLUSHSA, bytes((number, 0, 0, 0)))])[0].values():
                 # Before Linux 6.1 the kernel answers this if there was nothing to flush.
                 if refusal.errno != errno.ESRCH:
                     raise NetlinkError(refusal)
@@ -121,7 +147,7 @@ class XfrmSadb(Sadb):
                 filter(
                     None,
                     link.dump(
-                        Message(uapi.RTM_GETADDR, bytes(8)), uapi.RTM_NEWADDR, lambda part: [_read_address(part)]
+                        make_request(uapi.RTM_GETADDR, bytes(8)), uapi.RTM_NEWADDR, lambda part: [_read_address(part)]
                     ),
                 )
             )
@@ -132,7 +158,8 @@ class XfrmSadb(Sadb):
                 return "[confidentiality]" in file.read()
         except OSError:
             pass
-        seen = [redacted(entry.sa) for entry in self.dump() if entry.sa.encryption_key or entry.sa.authentication_key]
+        entries = self._watch.entries if self._watch is not None else self.dump()
+        seen = [redacted(entry.sa) for entry in entries if entry.sa.encryption_key or entry.sa.authentication_key]
         return bool(seen) and all(seen)
 
     def tells_directions(self) -> bool:
@@ -147,7 +174,7 @@ class XfrmSadb(Sadb):
 
             with open_link(NETLINK_XFRM, "asking the kernel which properties of SAs it knows") as link:
                 question = sa_id(uapi.XFRM_MSG_GETSA, _NOBODY)
-                refusal = link.send([question._replace(body=question.body + attribute(kind, b""))])[0].get(0)
+                refusal = link.send([extended(question, attribute(kind, b""))])[0].get(0)
                 if refusal is not None and refusal.errno == errno.EPERM:
                     raise NetlinkError(refusal)
             self._known[kind] = refusal is not None and refusal.errno != errno.ESRCH

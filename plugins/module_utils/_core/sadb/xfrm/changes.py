@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import operator
 import typing as t
 
 from ...collector import no_collection
@@ -17,35 +16,41 @@ from ...sa.model import Entry, Identity, SecurityAssociation, identity, label, w
 from ...signals import uninterrupted
 from ..base import SADB_UNCHANGED, Sadb, with_outcome
 from . import uapi
-from .decode import any_redacted, as_shown, decode, fields_of_several, redacted
-from .ids import delete_sa, sa_id
+from .decode import any_redacted, as_shown, decode, decode_all, redacted
+from .ids import delete_sa, sa_ids
 from .link import open_link, refused
-from .messages import new_sa, restore
-from .netlink import NETLINK_XFRM, Message, Netlink, Part, Refusal, split
+from .messages import new_sas, restore
+from .netlink import NETLINK_XFRM, Netlink, Part, Refusal, alike, kind_of, make_request, split
 from .transaction import TransactionKind, UndoStep, all_doubtful, transaction
+from .watch import MANY, Watch
 
 if t.TYPE_CHECKING:
     from ...sa.plan import Operation
 
 # Operations whose messages are in memory at the same time: few enough for the processor's cache,
 # many enough for a system call.
-_CHUNK = 256
-# From this number of SAs on, one dump of the whole SADB is faster than a request for each.
-_MANY = 256
+_CHUNK = 1024
 # Undoing a doubtful step finds the SA already deleted, or still there.
 CHANGES = TransactionKind("changing the SADB", SADB_UNCHANGED, "SAs", label, refused, (errno.ESRCH, errno.EEXIST))
-_mark = operator.itemgetter(SecurityAssociation._fields.index("mark"))
 
 
 @contextlib.contextmanager
-def change(sadb: Sadb, operations: t.Sequence[Operation]) -> t.Iterator[None]:
+def change(sadb: Sadb, operations: t.Sequence[Operation], watch: Watch | None = None) -> t.Iterator[None]:
     """Carry out all operations in order, or none; undo them if the block fails. Signals are blocked until it ends."""
     with uninterrupted(), open_link(NETLINK_XFRM, CHANGES.doing) as link, no_collection():
         replaced = [operation.old for operation in operations if operation.old is not None]
-        before = current(link, replaced)
-        if any_redacted([entry.sa for entry in replaced]):
+        gone = [entry.sa for entry in replaced]
+        before = current(link, replaced, watch)
+        if watch is not None:
+            watch.close()
+        if any_redacted(gone):
             _rehearse(link, operations)
-        chunks = (_requests(operations[first : first + _CHUNK]) for first in range(0, len(operations), _CHUNK))
+        pieces = (slice(first, first + _CHUNK) for first in range(0, len(operations), _CHUNK))
+        chunks = (
+            (_requests(operations[piece]) for piece in pieces)
+            if any(operation.new is not None for operation in operations)
+            else ((sa_ids(uapi.XFRM_MSG_DELSA, gone[piece]), ()) for piece in pieces)
+        )
         with transaction(link, CHANGES, chunks, lambda: _steps(operations, before()), lambda steps: _done(sadb, steps)):
             yield
 
@@ -73,18 +78,26 @@ def _done(sadb: Sadb, steps: t.Sequence[UndoStep]) -> list[UndoStep]:
 
 
 def current(
-    link: Netlink, entries: t.Sequence[Entry], whatever_lifetimes: bool = False
+    link: Netlink, entries: t.Sequence[Entry], watch: Watch | None = None, whatever_lifetimes: bool = False
 ) -> t.Callable[[], dict[Identity, Part]]:
     """Raise SadbError unless the kernel has these SAs now (with ``whatever_lifetimes``, except for
     lifetimes), and none of them is hidden by another through its mark: the kernel would change the
-    wrong one.
+    wrong one. ``watch`` may vouch for many.
 
     Returns a function that finds the messages that show them: only an undo needs those of many SAs."""
     messages: list[Part] = []
     datagrams: list[bytes] = []
-    many = len(entries) >= _MANY and not whatever_lifetimes
-    others = _unsettled(link, entries, datagrams) if many else entries
-    requests = [sa_id(uapi.XFRM_MSG_GETSA, entry.sa) for entry in others]
+    others = entries
+
+    def look(part: Part) -> list[None]:
+        if not datagrams or part.buffer is not datagrams[-1]:
+            datagrams.append(part.buffer)
+        return [None] * alike(part)
+
+    if len(entries) >= MANY and not whatever_lifetimes:
+        count = len(link.dump(make_request(uapi.XFRM_MSG_GETSA, uapi.ANY_PROTOCOL), uapi.XFRM_MSG_NEWSA, look))
+        others = [] if watch is not None and watch.vouches_for(entries, count) else _unsettled(entries, datagrams)
+    requests = sa_ids(uapi.XFRM_MSG_GETSA, (entry.sa for entry in others))
     for first, last in link.batches(requests, with_answers=True):
         refusals, answers = link.send(requests[first:last])
         for index, entry in enumerate(others[first:last]):
@@ -97,69 +110,48 @@ def current(
             messages.append(answer)
 
     def find() -> dict[Identity, Part]:
-        dumped = [
+        parts = (
             part for datagram in datagrams for kind, *dummy, part in split(datagram) if kind == uapi.XFRM_MSG_NEWSA
-        ]
-        return {identity(decode(part).sa): part for part in (*dumped, *messages)}
+        )
+        return {identity(decode(part).sa): part for part in (*parts, *messages)}
 
     return find
 
 
-def _unsettled(link: Netlink, entries: t.Sequence[Entry], datagrams: list[bytes]) -> t.Sequence[Entry]:
+def _unsettled(entries: t.Sequence[Entry], datagrams: t.Sequence[bytes]) -> t.Sequence[Entry]:
     """The entries that need a look of their own, since a dump does not show an equal SA, or shows
-    another that differs in its mark only. The dump is appended to ``datagrams``.
+    another that differs in its mark only.
     """
-    wanted = [entry.sa for entry in entries]
-    settled = bytearray(len(wanted))
-    numbers: dict[t.Any, int] = {}
+    shown: dict[t.Any, SecurityAssociation] = {}
     marked: set[t.Any] = set()
-    at = 0
-
-    def look_up(shown: t.Sequence[t.Any]) -> None:
-        nonlocal at
-        if not numbers:
-            numbers.update(zip(map(without_mark, wanted), range(len(wanted))))
-        for sa in shown:
-            number = numbers.get(without_mark(sa), -1)
-            if number >= 0 and sa == wanted[number]:
-                settled[number] = 1
-                at = number + 1
-
-    def look(part: Part) -> list[None]:
-        nonlocal at
-        if not datagrams or part.buffer is not datagrams[-1]:
-            datagrams.append(part.buffer)
-        shown = fields_of_several(part)
-        # Most entries have the order of the dump that they are from, so few need to be looked up.
-        if shown == wanted[at : at + len(shown)]:
-            settled[at : at + len(shown)] = b"\1" * len(shown)
-            at += len(shown)
-        else:
-            look_up(shown)
-        if _mark(shown[0]) is not None:
-            marked.update(map(without_mark, shown))
-        return [None] * len(shown)
-
-    link.dump(Message(uapi.XFRM_MSG_GETSA, b""), uapi.XFRM_MSG_NEWSA, look)
-    if all(settled) and not marked:
-        return []
-    return [entry for entry, sure in zip(entries, settled) if not sure or without_mark(entry.sa) in marked]
+    for datagram in datagrams:
+        for sa, *dummy in decode_all(datagram):
+            name = without_mark(sa)
+            shown[name] = sa
+            if sa.mark is not None:
+                marked.add(name)
+    names = (without_mark(entry.sa) for entry in entries)
+    return [entry for entry, name in zip(entries, names) if name in marked or shown.get(name) != entry.sa]
 
 
-def _requests(operations: t.Sequence[Operation]) -> tuple[list[Message], set[int]]:
+def _requests(operations: t.Sequence[Operation]) -> tuple[list[bytes], set[int]]:
     """The requests for operations, and the indexes of those that must go in one send with the request
     before: the second half of a replacement.
     """
-    requests: list[Message] = []
+    deletions = sa_ids(uapi.XFRM_MSG_DELSA, [operation.old.sa for operation in operations if operation.old is not None])
+    additions = new_sas([operation.new for operation in operations if operation.new is not None])
+    if not (deletions and additions):
+        return deletions or additions, set()
+    gone, come = iter(deletions), iter(additions)
+    requests: list[bytes] = []
     together = set()
     for operation in operations:
-        old, new = operation.old, operation.new
-        if old is not None:
-            requests.append(sa_id(uapi.XFRM_MSG_DELSA, old.sa))
-            if new is not None:
+        if operation.old is not None:
+            requests.append(next(gone))
+            if operation.new is not None:
                 together.add(len(requests))
-        if new is not None:
-            requests.append(new_sa(new))
+        if operation.new is not None:
+            requests.append(next(come))
     return requests, together
 
 
@@ -168,7 +160,9 @@ def _steps(operations: t.Sequence[Operation], before: t.Mapping[Identity, Part])
     for operation in operations:
         old, new = operation.old, operation.new
         if old is not None:
-            yield UndoStep(old.sa, None if redacted(old.sa) else restore(before[identity(old.sa)]))
+            # An SA that had gone without an event is not there; then the kernel refuses to delete it.
+            part = before.get(identity(old.sa))
+            yield UndoStep(old.sa, None if part is None or redacted(old.sa) else restore(part))
         if new is not None:
             yield UndoStep(new, delete_sa(new))
 
@@ -186,4 +180,4 @@ def _rehearse(link: Netlink, operations: t.Sequence[Operation]) -> None:
 
 
 def _adds(step: UndoStep) -> bool:
-    return step.inverse is not None and step.inverse.kind == uapi.XFRM_MSG_DELSA
+    return step.inverse is not None and kind_of(step.inverse) == uapi.XFRM_MSG_DELSA

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import itertools
 import operator
 import socket
 import struct
@@ -29,8 +30,8 @@ from ...sa.model import (
     normal_selector,
 )
 from . import uapi
-from .layout import FLAGS_KNOWN, MODELLED, NOTHING_NEW, Info, Layout
-from .netlink import HEADER_SIZE, Part, aligned, attributes
+from .layout import FLAGS_KNOWN, MODELLED, NOTHING_NEW, OWN, USED, Info, Layout
+from .netlink import HEADER_SIZE, Part, aligned, attributes, split
 
 _NO_LIMITS = uapi.LIFETIME_CFG.pack(*(uapi.XFRM_INF,) * 4, *(0,) * 4)
 
@@ -86,13 +87,19 @@ def decode(part: Part) -> Entry:
     """An Entry from XFRM_MSG_NEWSA. Never fails on an SA of another program: properties without a field
     are named in the keyword `model.FLAGS`.
     """
+    return _entry(part, *_interpret(part))
+
+
+def _interpret(part: Part) -> tuple[Layout, _Common]:
     buffer, start, end = part
     for layout in _LAYOUTS.get(end - start, ()):
         common = layout.known.get(layout.shared(buffer, start))
         if common is not None:
-            break
-    else:
-        layout, common = _learn(part)
+            return layout, common
+    return _learn(part)
+
+
+def _entry(part: Part, layout: Layout, common: _Common) -> Entry:
     protocol, mode, encryption, authentication, icv_bits, window, esn, selector, encapsulation, rest, larval = common
     (
         destination,
@@ -106,7 +113,7 @@ def decode(part: Part) -> Entry:
         mark,
         replay,
         if_id,
-    ) = layout.variables(buffer, start)
+    ) = layout.variables(part.buffer, part.start)
     fields = (
         protocol,
         spi,
@@ -127,44 +134,46 @@ def decode(part: Part) -> Entry:
         encapsulation,
         NO_LIFETIMES if lifetimes == _NO_LIMITS else unpack_lifetimes(lifetimes),
     )
-    counters = _UNUSED.get((usage, replay)) or _read_counters(usage, replay)
-    return _make(Entry, (_make(SecurityAssociation, fields + rest), counters, larval))
+    return _make(Entry, (_make(SecurityAssociation, fields + rest), _counters(usage, replay), larval))
 
 
 def decode_several(part: Part) -> list[Entry]:
-    """The Entry of a message, and those of the messages behind it that differ from it in `OWN` only."""
-    entry = decode(part)
-    found = [entry]
+    """The Entry of a message, and those of the messages behind it that differ from it in `OWN` and perhaps
+    `USED` only.
+    """
+    layout, common = _interpret(part)
+    entry = _entry(part, layout, common)
     sa, counters, larval = entry
-    protocol, mode, encryption, authentication = sa.protocol, sa.mode, sa.encryption, sa.authentication
-    others = sa[AFTER_KEYS:]
-    last_usage = last_replay = b""
-    for destination, spi, source, usage, integrity_key, key, replay in _repeats(part):
-        if usage != last_usage or replay != last_replay:
-            last_usage, last_replay = usage, replay
-            counters = _UNUSED.get((usage, replay)) or _read_counters(usage, replay)
-        fields = (protocol, spi, source, destination, mode, encryption, key, authentication, integrity_key)
-        found.append(_make(Entry, (_make(SecurityAssociation, fields + others), counters, larval)))
-    return found
-
-
-def fields_of_several(part: Part) -> list[tuple[t.Any, ...]]:
-    """The SAs of `decode_several`, as tuples that equal them."""
-    sa = decode(part).sa
-    protocol, mode, encryption, authentication = sa.protocol, sa.mode, sa.encryption, sa.authentication
-    others = sa[AFTER_KEYS:]
-    behind = [
-        (protocol, spi, source, destination, mode, encryption, key, authentication, integrity_key) + others
-        for destination, spi, source, dummy, integrity_key, key, dummy in _repeats(part)
-    ]
-    return [sa, *behind]
-
-
-def _repeats(part: Part) -> t.Iterable[tuple[t.Any, ...]]:
-    """`OWN` of the messages behind one that was decoded, up to the first that differs from it in anything else."""
     buffer, start, end = part
-    layout = _layout_of(part) if buffer.startswith(buffer[start - HEADER_SIZE : start], aligned(end)) else None
-    return layout.repeats(part) if layout is not None else ()
+    if not buffer.startswith(buffer[start - HEADER_SIZE : start], aligned(end)):
+        return [entry]
+    several: t.Iterable[Counters] = itertools.repeat(counters)
+    messages = layout.alike(part, OWN)
+    if len(messages) < len(buffer) - aligned(end):
+        messages = layout.alike(part, OWN + USED)
+        several = [_counters(usage, replay) for usage, replay in layout.read(messages, USED)]
+    protocol, mode, encryption, authentication = sa.protocol, sa.mode, sa.encryption, sa.authentication
+    others = sa[AFTER_KEYS:]
+    fields = [
+        (protocol, spi, source, destination, mode, encryption, key, authentication, integrity_key) + others
+        for destination, spi, source, integrity_key, key in layout.read(messages, OWN)
+    ]
+    # In C, since a SADB may have many thousands.
+    sas = map(_make, itertools.repeat(SecurityAssociation), fields)
+    return [entry, *map(_make, itertools.repeat(Entry), zip(sas, several, itertools.repeat(larval)))]
+
+
+def decode_all(datagram: bytes) -> list[Entry]:
+    """The entries of all SAs that a datagram of a dump shows."""
+    parts = [part for kind, *dummy, part in split(datagram) if kind == uapi.XFRM_MSG_NEWSA]
+    entries: list[Entry] = []
+    while len(entries) < len(parts):
+        entries += decode_several(parts[len(entries)])
+    return entries
+
+
+def _counters(usage: bytes, replay: bytes) -> Counters:
+    return _UNUSED.get((usage, replay)) or _read_counters(usage, replay)
 
 
 def _read_counters(usage: bytes, replay: bytes) -> Counters:
@@ -182,7 +191,7 @@ def _read_counters(usage: bytes, replay: bytes) -> Counters:
 
 def _learn(part: Part) -> tuple[Layout, _Common]:
     """Interpret the message of a new kind of SA, and remember the result, which contains no key."""
-    layout = _layout_of(part)
+    layout = next((layout for layout in _LAYOUTS.get(part.end - part.start, ()) if layout.fits(part)), None)
     if layout is None:
         layout = Layout(part)
         size = part.end - part.start
@@ -195,10 +204,6 @@ def _learn(part: Part) -> tuple[Layout, _Common]:
     common = _read_common(part)
     layout.known[layout.shared(part.buffer, part.start)] = common
     return layout, common
-
-
-def _layout_of(part: Part) -> Layout | None:
-    return next((layout for layout in _LAYOUTS.get(part.end - part.start, ()) if layout.fits(part)), None)
 
 
 def _read_common(part: Part) -> _Common:

@@ -7,26 +7,38 @@
 from __future__ import annotations
 
 import socket
+import struct
+import typing as t
 
-from ...sa.model import SecurityAssociation
-from .netlink import Message, attribute
+from ...sa.model import SecurityAssociation, identity
+from .netlink import HEADER, NLM_F_REQUEST, attribute, extended
 
 # Imported by name, since they are used for every SA.
-from .uapi import FAMILIES, MARK, PROTOCOL_NUMBERS, USERSA_ID, XFRM_MSG_DELSA, XFRMA_MARK
+from .uapi import FAMILIES, MARK, PROTOCOL_NUMBERS, XFRM_MSG_DELSA, XFRMA_MARK
 
+# A header, and `uapi.USERSA_ID`.
+_UNMARKED = struct.Struct("@16s16sIHB0I")
 # Looked up once, since they are used for every SA.
-_make = tuple.__new__
+_pack = _UNMARKED.pack
 _htonl = socket.htonl
 
 
-def sa_id(kind: int, sa: SecurityAssociation) -> Message:
-    protocol, spi, dummy, destination = sa[:4]
-    number = PROTOCOL_NUMBERS.get(protocol) or int(protocol)
-    body = USERSA_ID.pack(destination, _htonl(spi), FAMILIES[len(destination)], number)
-    if sa.mark is not None:
-        body += attribute(XFRMA_MARK, MARK.pack(*sa.mark))
-    return _make(Message, (kind, body, 0))
+def sa_ids(kind: int, sas: t.Iterable[SecurityAssociation]) -> list[bytes]:
+    """A request of that type for each SA."""
+    header = HEADER.pack(_UNMARKED.size, kind, NLM_F_REQUEST, 0, 0)
+    requests = []
+    for protocol, destination, spi, mark in map(identity, sas):
+        number = PROTOCOL_NUMBERS.get(protocol) or int(protocol)
+        request = _pack(header, destination, _htonl(spi), FAMILIES[len(destination)], number)
+        if mark is not None:
+            request = extended(request, attribute(XFRMA_MARK, MARK.pack(*mark)))
+        requests.append(request)
+    return requests
 
 
-def delete_sa(sa: SecurityAssociation) -> Message:
+def sa_id(kind: int, sa: SecurityAssociation) -> bytes:
+    return sa_ids(kind, (sa,))[0]
+
+
+def delete_sa(sa: SecurityAssociation) -> bytes:
     return sa_id(XFRM_MSG_DELSA, sa)

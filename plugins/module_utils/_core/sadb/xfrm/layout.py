@@ -7,7 +7,7 @@
 The SAs of a SADB are of few kinds. Those of one kind have the same algorithms, mode, selector and so
 on; they differ in identity, owner, keys, lifetimes and usage. So `decode` interprets what repeats only
 once for each kind. In a dump, most messages differ from the one before in even less, and only that is
-read of them (`Layout.repeats`)."""
+read of them (`Layout.alike`)."""
 
 from __future__ import annotations
 
@@ -37,8 +37,11 @@ VARIABLES = (
 kernel keeps only the SPI. ``usage`` is `uapi.USAGE`, ``replay`` the sequence numbers out and in, and
 with ESN their upper halves.
 """
-OWN = ("destination", "spi", "source", "usage", "authentication_key", "encryption_key", "replay")
-"""The `VARIABLES` in which SAs differ that one program added with the same options."""
+OWN = ("destination", "spi", "source", "authentication_key", "encryption_key")
+USED = ("usage", "replay")
+"""The `VARIABLES` in which SAs differ that one program added with the same options: ``OWN`` always, ``USED`` only
+where they are in use.
+"""
 _NUMBERS = ("spi", "reqid")
 _SHARED = "shared"
 # What determines the position of everything else; SAs of one kind share it.
@@ -115,12 +118,6 @@ _Pick = t.Callable[[_Values], _Values]
 _ONLY_HEADERS = {_HEADER: _HEADER}
 _ALL_SHARED = {_HEADER: _SHARED, _SHARED: _SHARED}
 _EACH = {name: name for name in VARIABLES}
-_EACH_OWN = {name: name for name in OWN}
-_REST = {name: "rest" for name in (_HEADER, _SHARED, *VARIABLES) if name not in OWN}
-
-# What unpacks a whole message with its netlink header: everything else that has a meaning, its `OWN`,
-# and what brings these into order.
-_Repeats = t.Tuple[struct.Struct, struct.Struct, t.Optional[_Pick]]
 
 
 class Layout:
@@ -139,33 +136,43 @@ class Layout:
         self._expected = self._headers(buffer, start)
         variables, pick = _in_order(self._pieces, _EACH)
         self.variables = _reader(variables, pick)
-        self._repeats: _Repeats | None = None
+        self._rests: dict[tuple[str, ...], struct.Struct] = {}
+        self._readers: dict[tuple[str, ...], tuple[struct.Struct, _Pick | None]] = {}
 
     def fits(self, part: Part) -> bool:
         """Whether a message of this size has this layout."""
         return self._headers(part.buffer, part.start) == self._expected
 
-    def repeats(self, part: Part) -> t.Iterator[_Values]:
-        """`OWN` of each message behind ``part``, which has this layout, up to the first that differs from
-        it in anything else that has a meaning, or in the netlink header.
+    def alike(self, part: Part, names: tuple[str, ...]) -> memoryview:
+        """The messages behind ``part``, which has this layout, up to the first that differs from it in anything
+        that has a meaning but ``names``, or in the netlink header.
         """
-        if self._repeats is None:
-            whole = [(HEADER_SIZE, _HEADER), *self._pieces]
-            size = sum(size for size, dummy in whole)
-            whole.append((aligned(size) - size, _UNUSED))
-            self._repeats = (_struct(whole, _REST), *_in_order(whole, _EACH_OWN))
-        rest, own, pick = self._repeats
+        if names not in self._rests:
+            others = {name: "rest" for name in (_HEADER, _SHARED, *VARIABLES) if name not in names}
+            self._rests[names] = _struct([piece for piece in self._whole() if piece[0]], others)
+        rest = self._rests[names]
         messages = memoryview(part.buffer)[part.start - HEADER_SIZE :]
-        messages = messages[: len(messages) // own.size * own.size]
-        found = rest.iter_unpack(messages)
-        first = next(found, None)
-        end = own.size
-        for other in found:
-            if other != first:
+        count = len(messages) // rest.size
+        # In C where all are alike, as in most datagrams; but first a few, so that many short runs take little longer.
+        for some in (2, 8, count):
+            rests = list(rest.iter_unpack(messages[: min(some, count) * rest.size]))
+            if rests.count(rests[0]) < len(rests):
+                count = next(number for number, other in enumerate(rests) if other != rests[0])
                 break
-            end += own.size
-        repeated = own.iter_unpack(messages[own.size : end])
-        return repeated if pick is None else map(pick, repeated)
+        return messages[rest.size : count * rest.size]
+
+    def read(self, messages: memoryview, names: tuple[str, ...]) -> t.Iterator[_Values]:
+        """The fields ``names`` of each of the messages, which have this layout."""
+        if names not in self._readers:
+            self._readers[names] = _in_order(self._whole(), {name: name for name in names})
+        fields, pick = self._readers[names]
+        found = fields.iter_unpack(messages)
+        return found if pick is None else map(pick, found)
+
+    def _whole(self) -> list[_Piece]:
+        """A message with its netlink header and its padding."""
+        size = HEADER_SIZE + sum(size for size, dummy in self._pieces)
+        return [(HEADER_SIZE, _HEADER), *self._pieces, (aligned(size) - size, _UNUSED)]
 
 
 def _reader(layout: struct.Struct, pick: _Pick | None) -> t.Callable[[bytes, int], _Values]:

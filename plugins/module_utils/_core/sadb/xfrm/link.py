@@ -13,7 +13,7 @@ import typing as t
 
 from ...errors import SadbError
 from ...sa.model import SecurityAssociation
-from .netlink import NETLINK_XFRM, Message, Netlink, NetlinkError, Refusal
+from .netlink import NETLINK_XFRM, Netlink, NetlinkError, Refusal, make_request
 from .uapi import USERSA_ID, XFRM_MSG_GETSA
 
 # A 64-bit kernel accepts the structures of 32-bit programs only if built with CONFIG_XFRM_USER_COMPAT.
@@ -47,6 +47,6 @@ def _ask_whether_understood(link: Netlink) -> None:
     """Raise NetlinkError if the kernel accepts no requests of a 32-bit program (xfrm_user_rcv_msg).
     Otherwise it would refuse every SA, as if the SAs were wrong.
     """
-    for refusal in link.send([Message(XFRM_MSG_GETSA, bytes(USERSA_ID.size))])[0].values():
+    for refusal in link.send([make_request(XFRM_MSG_GETSA, bytes(USERSA_ID.size))])[0].values():
         if refusal.errno == errno.EOPNOTSUPP:
             raise NetlinkError(refusal)

@@ -25,7 +25,17 @@ from ...sa.model import (
     bound_direction,
 )
 from . import uapi
-from .netlink import ATTRIBUTE, NLM_F_CREATE, NLM_F_EXCL, Message, Part, attribute, attributes
+from .netlink import (
+    ATTRIBUTE,
+    HEADER,
+    NLM_F_CREATE,
+    NLM_F_EXCL,
+    NLM_F_REQUEST,
+    Part,
+    attribute,
+    attributes,
+    make_request,
+)
 from .selectors import pack_selector, takes_both_families
 
 # Imported by name, since they are used for every SA.
@@ -40,8 +50,7 @@ from .uapi import (
 
 _WINDOW_OF_BASE = 32
 
-# Looked up once, since they are used for every SA.
-_make = tuple.__new__
+# Looked up once, since it is used for every SA.
 _htonl = socket.htonl
 
 
@@ -132,6 +141,7 @@ class _Likes(t.NamedTuple):
     """
 
     layout: struct.Struct
+    header: bytes
     selector: bytes
     protocol: int
     before_encryption_key: bytes
@@ -142,17 +152,17 @@ class _Likes(t.NamedTuple):
 @functools.lru_cache(maxsize=256)
 def _likes(
     protocol: str,
-    address_size: int,
+    sizes: tuple[int, int, int],
     mode: str,
     encryption: str,
-    encryption_key_size: int,
     authentication: str,
-    authentication_key_size: int,
     others: tuple[t.Any, ...],
 ) -> _Likes:
-    """``others`` are the fields after the keys. Integrity goes as XFRMA_ALG_AUTH_TRUNC with its
-    ICV: without it, the kernel assumes 96 bits for hmac(sha256).
+    """``sizes`` are those of address, encryption key and authentication key in bytes, ``others`` the fields after
+    the keys. Integrity goes as XFRMA_ALG_AUTH_TRUNC with its ICV: without it, the kernel assumes 96 bits for
+    hmac(sha256).
     """
+    address_size, encryption_key_size, authentication_key_size = sizes
     nowhere = bytes(address_size)
     sa = SecurityAssociation(protocol, 0, nowhere, nowhere, mode, encryption, b"", authentication, b"", *others)
     family = FAMILIES[address_size]
@@ -179,31 +189,36 @@ def _likes(
     else:
         between += _algorithm_prefix(authentication, uapi.XFRMA_ALG_AUTH_TRUNC, authentication_key_size, sa.icv_bits)
     end = bytes(-authentication_key_size % 4) + _optional_attributes(sa)
-    sizes = (len(before), encryption_key_size, len(between), authentication_key_size, len(end))
-    layout = uapi.NEW_USERSA_INFO_BEGIN + "".join(f"{size}s" for size in sizes)
-    return _Likes(struct.Struct(layout), selector, PROTOCOL_NUMBERS[protocol], before, between, end)
+    parts = len(before), encryption_key_size, len(between), authentication_key_size, len(end)
+    layout = struct.Struct(uapi.NEW_USERSA_INFO_BEGIN + "".join(f"{size}s" for size in parts))
+    header = HEADER.pack(layout.size, XFRM_MSG_NEWSA, NLM_F_REQUEST | NLM_F_CREATE | NLM_F_EXCL, 0, 0)
+    return _Likes(layout, header, selector, PROTOCOL_NUMBERS[protocol], before, between, end)
 
 
-def new_sa(sa: SecurityAssociation) -> Message:
+def new_sas(sas: t.Iterable[SecurityAssociation]) -> list[bytes]:
+    """XFRM_MSG_NEWSA for each SA."""
+    requests = []
+    kind = None
+    for sa in sas:
+        protocol, spi, source, destination, mode, encryption, encryption_key, authentication, authentication_key = sa[
+            :9
+        ]
+        sizes = len(destination), len(encryption_key), len(authentication_key)
+        this = protocol, sizes, mode, encryption, authentication, sa[AFTER_KEYS:]
+        if this != kind:
+            kind = this
+            layout, header, selector, number, before, between, end = _likes(*this)
+        keys = before, encryption_key, between, authentication_key
+        requests.append(layout.pack(header, selector, destination, _htonl(spi), number, source, *keys, end))
+    return requests
+
+
+def new_sa(sa: SecurityAssociation) -> bytes:
     """XFRM_MSG_NEWSA."""
-    protocol, spi, source, destination, mode, encryption, encryption_key, authentication, authentication_key = sa[:9]
-    layout, selector, number, before, between, end = _likes(
-        protocol,
-        len(destination),
-        mode,
-        encryption,
-        len(encryption_key),
-        authentication,
-        len(authentication_key),
-        sa[AFTER_KEYS:],
-    )
-    body = layout.pack(
-        selector, destination, _htonl(spi), number, source, before, encryption_key, between, authentication_key, end
-    )
-    return _make(Message, (XFRM_MSG_NEWSA, body, NLM_F_CREATE | NLM_F_EXCL))
+    return new_sas((sa,))[0]
 
 
-def restore(part: Part) -> Message:
+def restore(part: Part) -> bytes:
     """The XFRM_MSG_NEWSA that restores a dumped SA with its flags, counters, times, sequence numbers
     and windows.
 
@@ -216,10 +231,10 @@ def restore(part: Part) -> Message:
         + attribute(uapi.XFRMA_LTIME_VAL, uapi.LIFETIME_CUR.pack(*used))
         + _attributes_of(part)
     )
-    return Message(XFRM_MSG_NEWSA, body, NLM_F_CREATE | NLM_F_EXCL)
+    return make_request(XFRM_MSG_NEWSA, body, NLM_F_CREATE | NLM_F_EXCL)
 
 
-def revised(part: Part, lifetimes: Lifetimes) -> Message:
+def revised(part: Part, lifetimes: Lifetimes) -> bytes:
     """The XFRM_MSG_UPDSA that gives a dumped SA other lifetimes.
 
     It repeats everything that the dump shows: some of it the kernel refuses if it differs, and some it
@@ -230,7 +245,7 @@ def revised(part: Part, lifetimes: Lifetimes) -> Message:
         buffer[start : start + uapi.LIFETIME_CFG_OFFSET],
         buffer[start + uapi.LIFETIME_CFG_OFFSET + uapi.LIFETIME_CFG.size : start + USERSA_INFO.size],
     )
-    return Message(
+    return make_request(
         uapi.XFRM_MSG_UPDSA, before + pack_lifetimes(lifetimes) + after + _attributes_of(part, uapi.XFRMA_OFFLOAD_DEV)
     )
 

@@ -45,11 +45,14 @@ _SO_RCVBUFFORCE = 33
 # struct nlmsghdr: length, type, flags, sequence, port. struct nlattr: length, type.
 HEADER = struct.Struct("=IHHII")
 _INT = struct.Struct("=i")
+_NUMBER = struct.Struct("=I")
 ATTRIBUTE = struct.Struct("=HH")
 HEADER_SIZE = HEADER.size
+_SEQUENCE = 8
 
 _BUFFER = 4 << 20
-_RECEIVE = 64 << 10
+# More than the largest datagram of a dump (netlink_recvmsg in net/netlink/af_netlink.c); answers are smaller.
+_RECEIVE = 32 << 10
 # The most that one refusal, and one answer with an object, take of the receive buffer; batches are
 # cut so that all their answers fit.
 _REFUSAL_SPACE = 2 << 10
@@ -61,14 +64,6 @@ _DUMP_ATTEMPTS = 10
 Object = t.TypeVar("Object")
 # Creates a named tuple in C.
 _make = tuple.__new__
-
-
-class Message(t.NamedTuple):
-    """A request without its header; ``body`` is padded to a multiple of 4 bytes."""
-
-    kind: int
-    body: bytes
-    flags: int = 0
 
 
 class Refusal(t.NamedTuple):
@@ -110,6 +105,24 @@ class AnswersLost(NetlinkError):
         super().__init__(refusal if refusal is not None else Refusal(errno.ENOBUFS, "the kernel's answers were lost"))
 
 
+def make_request(kind: int, body: bytes, flags: int = 0) -> bytes:
+    """A request with its header, in which `Netlink.send` sets the sequence number. The size of ``body`` must be
+    a multiple of 4 bytes.
+    """
+    return HEADER.pack(HEADER_SIZE + len(body), kind, flags | NLM_F_REQUEST, 0, 0) + body
+
+
+def kind_of(request: bytes) -> int:
+    """The type of a request."""
+    return int(HEADER.unpack_from(request)[1])
+
+
+def extended(request: bytes, more: bytes) -> bytes:
+    """The request with more attributes behind those that it has."""
+    dummy, kind, flags, *dummy = HEADER.unpack_from(request)
+    return make_request(kind, request[HEADER_SIZE:] + more, flags)
+
+
 def aligned(size: int) -> int:
     """The size with the padding to a multiple of 4 bytes that messages and attributes have."""
     return (size + 3) & ~3
@@ -144,9 +157,6 @@ class Netlink:
             raise NetlinkError(Refusal(exc.errno or 0, "")) from None
         # Random, so that no other process can forge an answer in advance; with room to count up within 32 bits.
         self._sequence = int.from_bytes(os.urandom(4), "big") >> 2
-        # One buffer for all datagrams: recvfrom() allocates memory for the largest each time and frees
-        # most of it, which costs more than the datagram.
-        self._room = memoryview(bytearray(_RECEIVE))
         self._buffer_sizes()
         for option in (_NETLINK_CAP_ACK, _NETLINK_EXT_ACK):
             self._option(_SOL_NETLINK, option, 1)
@@ -184,16 +194,18 @@ class Netlink:
             raise NetlinkError(Refusal(exc.errno or 0, "")) from None
 
     def batches(
-        self, messages: t.Sequence[Message], with_answers: bool = False, inseparable: t.Container[int] = ()
+        self, requests: t.Sequence[bytes], with_answers: bool = False, inseparable: t.Container[int] = ()
     ) -> t.Iterator[tuple[int, int]]:
-        """Cut messages into runs ``[first, last)`` that fit one send, and whose answers fit the socket.
+        """Cut requests into runs ``[first, last)`` that fit one send, and whose answers fit the socket.
 
-        A message whose index is in ``inseparable`` goes in one send with the message before it.
+        A request whose index is in ``inseparable`` goes in one send with the request before it.
         """
         most = max(1, self._receive_space // (_ANSWER_SPACE if with_answers else _REFUSAL_SPACE))
+        if 0 < len(requests) <= most and sum(map(len, requests)) <= self._send_space:
+            yield 0, len(requests)
+            return
         first = size = 0
-        for index, (dummy, body, dummy) in enumerate(messages):
-            length = HEADER_SIZE + len(body)
+        for index, length in enumerate(map(len, requests)):
             if (
                 index > first
                 and (size + length > self._send_space or index - first >= most)
@@ -202,10 +214,10 @@ class Netlink:
                 yield first, index
                 first, size = index, 0
             size += length
-        if first < len(messages):
-            yield first, len(messages)
+        if first < len(requests):
+            yield first, len(requests)
 
-    def send(self, messages: t.Sequence[Message]) -> tuple[dict[int, Refusal], dict[int, Part]]:
+    def send(self, requests: t.Sequence[bytes]) -> tuple[dict[int, Refusal], dict[int, Part]]:
         """Send one batch, which the kernel carries out in order. Returns its refusals and the objects that
         it answered, each by the index of the request.
 
@@ -213,18 +225,13 @@ class Netlink:
         """
         refusals: dict[int, Refusal] = {}
         answers: dict[int, Part] = {}
-        if not messages:
+        if not requests:
             return refusals, answers
         base = self._sequence + 1
-        self._sequence += len(messages)
-        last = len(messages) - 1
-        kinds, bodies, flags = zip(*messages)
-        sizes = [HEADER_SIZE + len(body) for body in bodies]
-        all_flags = [flag | NLM_F_REQUEST for flag in flags]
-        all_flags[last] |= NLM_F_ACK
-        headers = map(HEADER.pack, sizes, kinds, all_flags, range(base, base + len(messages)), itertools.repeat(0))
+        self._sequence += len(requests)
+        last = len(requests) - 1
         try:
-            self._socket.send(b"".join(itertools.chain.from_iterable(zip(headers, bodies))))
+            self._socket.send(_batch(requests, base))
         except OSError as exc:
             raise NetlinkError(Refusal(exc.errno or 0, "")) from None
         try:
@@ -244,26 +251,25 @@ class Netlink:
         except NetlinkError as exc:
             raise exc if isinstance(exc, AnswersLost) else AnswersLost(exc.refusal) from None
 
-    def dump(self, message: Message, kind: int, read: Read[Object]) -> list[Object]:
+    def dump(self, request: bytes, kind: int, read: Read[Object]) -> list[Object]:
         """All objects of a table, from its messages of type ``kind``. Retries when the kernel marks the
         dump inconsistent.
         """
         attempts = 0
         while attempts < _DUMP_ATTEMPTS:
-            objects = self._dump_once(message, kind, read)
+            objects = self._dump_once(request, kind, read)
             if objects is not None:
                 return objects
             attempts += 1
         raise NetlinkError(Refusal(errno.EINTR, f"the table changed during each of {attempts} dumps"))
 
-    def _dump_once(self, message: Message, wanted: int, read: Read[Object]) -> list[Object] | None:
+    def _dump_once(self, request: bytes, wanted: int, read: Read[Object]) -> list[Object] | None:
         self._sequence += 1
         expected = self._sequence
-        header = HEADER.pack(
-            HEADER_SIZE + len(message.body), message.kind, message.flags | NLM_F_REQUEST | NLM_F_DUMP, expected, 0
-        )
+        size, kind, flags, *dummy = HEADER.unpack_from(request)
+        header = HEADER.pack(size, kind, flags | NLM_F_DUMP, expected, 0)
         try:
-            self._socket.send(header + message.body)
+            self._socket.send(header + request[HEADER_SIZE:])
         except OSError as exc:
             raise NetlinkError(Refusal(exc.errno or 0, "")) from None
         found: list[Object] = []
@@ -293,7 +299,7 @@ class Netlink:
         for it, or with MSG_DONTWAIT if there is none.
         """
         try:
-            size, sender = self._socket.recvfrom_into(self._room, 0, flags)
+            buffer, sender = self._socket.recvfrom(_RECEIVE, flags)
         except BlockingIOError:
             raise AnswersLost() from None
         except OSError as exc:
@@ -301,7 +307,30 @@ class Netlink:
                 raise AnswersLost() from None
             raise NetlinkError(Refusal(exc.errno or 0, "")) from None
         # Any process with CAP_NET_ADMIN can send to our port from its own (netlink(7)); the kernel's is 0.
-        return bytes(self._room[:size]) if sender[0] == 0 else b""
+        if sender[0] != 0:
+            return b""
+        # The rest of a larger datagram would be lost without a sign.
+        if len(buffer) == _RECEIVE:
+            raise NetlinkError(Refusal(errno.EMSGSIZE, "a datagram is larger than those of a kernel should be"))
+        return buffer
+
+
+def _batch(requests: t.Sequence[bytes], base: int) -> bytearray:
+    """Requests for one send, with sequence numbers from ``base`` on; the last asks for an acknowledgement."""
+    batch = bytearray().join(requests)
+    numbers = range(base, base + len(requests))
+    sizes = set(map(len, requests))
+    if len(sizes) == 1:
+        # In C, since there may be many thousands.
+        words = memoryview(batch).cast("I")
+        words[_SEQUENCE // 4 :: sizes.pop() // 4] = memoryview(struct.pack(f"={len(requests)}I", *numbers)).cast("I")
+    else:
+        starts = itertools.accumulate(map(len, requests[:-1]), initial=_SEQUENCE)
+        for start, number in zip(starts, numbers):
+            _NUMBER.pack_into(batch, start, number)
+    size, kind, flags, sequence, port = HEADER.unpack_from(batch, len(batch) - len(requests[-1]))
+    HEADER.pack_into(batch, len(batch) - len(requests[-1]), size, kind, flags | NLM_F_ACK, sequence, port)
+    return batch
 
 
 def split(buffer: bytes) -> t.Iterator[tuple[int, int, int, Part]]:
@@ -311,6 +340,19 @@ def split(buffer: bytes) -> t.Iterator[tuple[int, int, int, Part]]:
         message = _message(buffer, offset)
         yield message
         offset = aligned(message[3].end)
+
+
+def alike(part: Part) -> int:
+    """How many messages of this size fill the rest of its datagram, if the last of them has the same header; else 1.
+
+    Those between are not looked at, so they may have other sizes; but the end of a dump, which has another type,
+    is always last. It is for passing over a datagram that may be read later.
+    """
+    buffer, start, end = part
+    first = start - HEADER_SIZE
+    size = aligned(end) - first
+    count, rest = divmod(len(buffer) - first, size)
+    return 1 if rest or not buffer.startswith(buffer[first:start], len(buffer) - size) else count
 
 
 def _message(buffer: bytes, offset: int) -> tuple[int, int, int, Part]:

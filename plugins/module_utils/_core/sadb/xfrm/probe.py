@@ -18,7 +18,7 @@ from .decode import decode
 from .explain import explain
 from .ids import delete_sa, sa_id
 from .messages import new_sa
-from .netlink import Message, Netlink, Refusal, attribute
+from .netlink import Netlink, Refusal, attribute, extended
 from .uapi import REPLAY_STATE_ESN, XFRM_MSG_GETSA, XFRMA_REPLAY_ESN_VAL
 
 if t.TYPE_CHECKING:
@@ -130,10 +130,8 @@ def _probe(sa: SecurityAssociation) -> SecurityAssociation:
     )
 
 
-def _broken(message: Message) -> Message:
+def _broken(request: bytes) -> bytes:
     """The request with an anti-replay window larger than its bitmap: the kernel checks that last,
     after it has set up protocol and algorithms.
     """
-    return message._replace(
-        body=message.body + attribute(XFRMA_REPLAY_ESN_VAL, REPLAY_STATE_ESN.pack(1, 0, 0, 0, 0, 4096) + bytes(4))
-    )
+    return extended(request, attribute(XFRMA_REPLAY_ESN_VAL, REPLAY_STATE_ESN.pack(1, 0, 0, 0, 0, 4096) + bytes(4)))

@@ -16,7 +16,7 @@ import typing as t
 from ...errors import SadbError, raise_also
 from ..base import with_outcome
 from .link import open_link
-from .netlink import NETLINK_XFRM, AnswersLost, Message, Netlink, NetlinkError, Refusal
+from .netlink import NETLINK_XFRM, AnswersLost, Netlink, NetlinkError, Refusal
 
 
 class UndoStep(t.NamedTuple):
@@ -27,7 +27,7 @@ class UndoStep(t.NamedTuple):
     """
 
     subject: t.Any
-    inverse: Message | None
+    inverse: bytes | None
     doubtful: bool = False
 
 
@@ -53,7 +53,7 @@ def all_doubtful(steps: t.Sequence[UndoStep]) -> list[UndoStep]:
 def transaction(
     link: Netlink,
     kind: TransactionKind,
-    chunks: t.Iterable[tuple[t.Sequence[Message], t.Container[int]]],
+    chunks: t.Iterable[tuple[t.Sequence[bytes], t.Container[int]]],
     steps: t.Callable[[], t.Iterable[UndoStep]],
     done: t.Callable[[t.Sequence[UndoStep]], list[UndoStep]] = all_doubtful,
 ) -> t.Iterator[None]:
@@ -94,15 +94,15 @@ def transaction(
 
 
 def _batches(
-    link: Netlink, chunks: t.Iterable[tuple[t.Sequence[Message], t.Container[int]]]
-) -> t.Iterator[t.Sequence[Message]]:
+    link: Netlink, chunks: t.Iterable[tuple[t.Sequence[bytes], t.Container[int]]]
+) -> t.Iterator[t.Sequence[bytes]]:
     """The requests of all chunks, as many at a time as go in one send."""
     for requests, inseparable in chunks:
         for first, last in link.batches(requests, inseparable=inseparable):
             yield requests[first:last]
 
 
-def _send(link: Netlink, batch: t.Sequence[Message]) -> tuple[dict[int, Refusal], NetlinkError | None]:
+def _send(link: Netlink, batch: t.Sequence[bytes]) -> tuple[dict[int, Refusal], NetlinkError | None]:
     """The refusals by index, or why not all answers came."""
     try:
         return link.send(batch)[0], None
@@ -126,7 +126,7 @@ def _undo(kind: TransactionKind, done: t.Sequence[UndoStep]) -> list[SadbError]:
 
     not_undone: list[SadbError] = []
     steps: list[UndoStep] = []
-    requests: list[Message] = []
+    requests: list[bytes] = []
     for step in reversed(done):
         if step.inverse is None:
             not_undone.append(

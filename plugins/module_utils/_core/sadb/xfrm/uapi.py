@@ -30,6 +30,7 @@ XFRM_MSG_FLUSHPOLICY = 0x1D
 XFRMNLGRP_ACQUIRE = 1
 XFRMNLGRP_EXPIRE = 2
 XFRMNLGRP_SA = 3
+XFRMNLGRP_MIGRATE = 7
 
 XFRMA_ALG_AUTH = 1
 XFRMA_ALG_CRYPT = 2
@@ -106,9 +107,9 @@ ANY_TRAFFIC = frozenset(
 # xfrm_usersa_info: selector, id (destination, SPI, protocol), source, lifetime_cfg, lifetime_cur,
 # stats, seq, reqid, family, mode, window, flags.
 USERSA_INFO = struct.Struct("@56s16sIB3x16s64s4QIIIIIHBBB0Q")
-# The same for a new SA, in two parts: up to the source, and the rest, with zeros for usage,
-# statistics and sequence number.
-NEW_USERSA_INFO_BEGIN = "@56s16sIB3x16s"
+# The same for a new SA, behind a header of netlink, in two parts: up to the source, and the rest, with
+# zeros for usage, statistics and sequence number.
+NEW_USERSA_INFO_BEGIN = "@16s56s16sIB3x16s"
 NEW_USERSA_INFO_END = struct.Struct("@64s48xIHBBB0Q")
 LIFETIME_CFG = struct.Struct("@8Q")
 LIFETIME_CFG_OFFSET = struct.calcsize("@56s16sIB3x16s0Q")
@@ -139,6 +140,9 @@ ADDRESS_FILTER = struct.Struct("@16s16sHBB")
 # Whole attributes: length, type, value.
 U8_ATTRIBUTE = struct.Struct("@HHB3x")
 U32_ATTRIBUTE = struct.Struct("@HHI")
+# Without a protocol of IPsec the kernel also shows what it makes itself beside tunnels of IPComp, and what
+# belongs to Mobile IPv6. Nobody can delete that by its identity (xfrm_user_state_lookup).
+ANY_PROTOCOL = U8_ATTRIBUTE.pack(5, XFRMA_PROTO, IPSEC_PROTO_ANY)
 # xfrm_userpolicy_info: selector, lifetime_cfg, lifetime_cur, priority, index, direction, action, flags, share.
 USERPOLICY_INFO = struct.Struct("@56s64s4QIIBBBB0Q")
 # xfrm_userpolicy_id: selector, index, direction.

@@ -15,7 +15,12 @@ from hypothesis import strategies as st
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import Mark, Selector, pack_address
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import uapi
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.netlink import Part, attribute
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.netlink import (
+    HEADER_SIZE,
+    Part,
+    attribute,
+    kind_of,
+)
 from ansible_collections.ipsec.manual.plugins.module_utils._core.spd import kernel
 from ansible_collections.ipsec.manual.plugins.module_utils._core.spd import policy as spd_policy
 from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.sadb.strategies import policies, policy_sets
@@ -26,7 +31,7 @@ ESP = spd_policy.Template("esp", source=bytes(4), destination=bytes(4))
 
 
 def sent(policy: spd_policy.Policy) -> spd_policy.PolicyEntry | None:
-    body = kernel.new_policy(policy).body
+    body = kernel.new_policy(policy)[HEADER_SIZE:]
     return kernel.decode(Part(body, 0, len(body)))
 
 
@@ -46,9 +51,9 @@ def test_what_is_sent_reads_back_equal(policy: spd_policy.Policy) -> None:
 
 @given(policies())
 def test_restoring_sends_the_same_policy(policy: spd_policy.Policy) -> None:
-    body = kernel.new_policy(policy).body
+    body = kernel.new_policy(policy)[HEADER_SIZE:]
     restored = kernel._restore(Part(body, 0, len(body)))
-    assert (restored.kind, restored.body) == (uapi.XFRM_MSG_UPDPOLICY, body)
+    assert (kind_of(restored), restored[HEADER_SIZE:]) == (uapi.XFRM_MSG_UPDPOLICY, body)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +63,7 @@ def test_restoring_sends_the_same_policy(policy: spd_policy.Policy) -> None:
 )
 def test_a_policy_that_the_model_cannot_express_is_incomplete(offset: int, value: int) -> None:
     policy = spd_policy.build("out", PAIR, [ESP])
-    body = bytearray(kernel.new_policy(policy).body)
+    body = bytearray(kernel.new_policy(policy)[HEADER_SIZE:])
     body[offset] = value & 0xFF
     entry = kernel.decode(Part(bytes(body), 0, len(body)))
     assert entry is not None
@@ -70,7 +75,7 @@ def test_a_policy_that_the_model_cannot_express_is_incomplete(offset: int, value
 def test_a_policy_with_a_security_context_is_never_ours() -> None:
     """The kernel keeps one with a context and one without it side by side."""
     policy = spd_policy.build("out", PAIR, [ESP])
-    theirs = kernel.new_policy(policy).body + attribute(uapi.XFRMA_SEC_CTX, bytes(8))
+    theirs = kernel.new_policy(policy)[HEADER_SIZE:] + attribute(uapi.XFRMA_SEC_CTX, bytes(8))
     entries = [entry for entry in (kernel.decode(Part(theirs, 0, len(theirs))), sent(policy)) if entry is not None]
     assert [entry.complete for entry in entries] == [False, True]
     for order in (entries, entries[::-1]):
@@ -81,7 +86,7 @@ def test_a_policy_with_a_security_context_is_never_ours() -> None:
 
 def changed(offset: int, value: int) -> bytes:
     """The message body of one of our policies with one byte changed."""
-    body = bytearray(kernel.new_policy(spd_policy.build("out", PAIR, [ESP])).body)
+    body = bytearray(kernel.new_policy(spd_policy.build("out", PAIR, [ESP]))[HEADER_SIZE:])
     body[offset] = value
     return bytes(body)
 
@@ -104,12 +109,12 @@ def test_properties_without_an_option_make_a_policy_differ(body: bytes, words: s
     assert entry is not None and entry.policy.extra == (words,)
     (operation,) = spd_policy.plan([policy], [entry])
     assert (operation.kind, operation.fields) == ("replace", (words,))
-    assert kernel._restore(part).body == body
+    assert kernel._restore(part)[HEADER_SIZE:] == body
 
 
 @pytest.mark.parametrize("direction", [3, 4, 7])
 def test_policies_of_sockets_are_not_shown(direction: int) -> None:
-    body = bytearray(kernel.new_policy(spd_policy.build("in", PAIR)).body)
+    body = bytearray(kernel.new_policy(spd_policy.build("in", PAIR))[HEADER_SIZE:])
     body[160] = direction
     assert kernel.decode(Part(bytes(body), 0, len(body))) is None
 

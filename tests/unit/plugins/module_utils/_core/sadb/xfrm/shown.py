@@ -12,7 +12,12 @@ from hypothesis import strategies as st
 
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import SecurityAssociation
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import messages, uapi
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.netlink import Part, attribute, attributes
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.netlink import (
+    HEADER_SIZE,
+    Part,
+    attribute,
+    attributes,
+)
 from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.sadb.strategies import (
     addresses,
     associations,
@@ -23,7 +28,7 @@ from ansible_collections.ipsec.manual.tests.unit.plugins.module_utils._core.sadb
 
 
 def sent(sa: SecurityAssociation) -> Part:
-    body = messages.new_sa(sa).body
+    body = messages.new_sa(sa)[HEADER_SIZE:]
     return Part(body, 0, len(body))
 
 

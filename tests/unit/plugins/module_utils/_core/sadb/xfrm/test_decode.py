@@ -17,7 +17,11 @@ from hypothesis import strategies as st
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import Entry, build
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import decode as decoding
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import uapi
-from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.decode import decode, decode_several
+from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.decode import (
+    decode,
+    decode_all,
+    decode_several,
+)
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.netlink import (
     HEADER,
     HEADER_SIZE,
@@ -93,7 +97,8 @@ def datagrams(draw: st.DrawFn, *, hostile: bool) -> bytes:
         found = [draw(st.one_of(st.just(body), broken(body))) for body in found]
     sequences = st.sampled_from((7, 7, 7, 8))
     messages = [HEADER.pack(HEADER_SIZE + len(body), 16, 2, draw(sequences), 9) + body for body in found]
-    chosen = draw(st.lists(st.sampled_from(messages), max_size=3))
+    # Long enough for runs, and for datagrams whose middle differs from both ends.
+    chosen = draw(st.lists(st.sampled_from(messages), max_size=12))
     return b"".join(message.ljust(aligned(len(message)), b"\0") for message in (*messages, *chosen))
 
 
@@ -140,6 +145,11 @@ def test_messages_that_no_kernel_sends_are_decoded_together_as_each_alone(datagr
     # Once to learn the layouts, and once with all of them known.
     assert list(together(datagram)) == expected
     assert list(together(datagram)) == expected
+
+
+@given(datagrams(hostile=False))
+def test_a_datagram_is_decoded_as_its_messages(datagram: bytes) -> None:
+    assert decode_all(datagram) == [decode(part) for dummy, dummy, dummy, part in split(datagram)]
 
 
 def test_messages_that_differ_in_identity_keys_and_usage_are_decoded_together() -> None:

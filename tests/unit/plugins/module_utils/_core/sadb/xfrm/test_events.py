@@ -19,6 +19,7 @@ import pytest
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sa.model import build, pack_address
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import events, messages
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.netlink import (
+    HEADER_SIZE,
     AnswersLost,
     NetlinkError,
     Refusal,
@@ -61,7 +62,7 @@ def sent(kind: int, body: bytes) -> bytes:
 
 def shown() -> tuple[layouts.UserSaInfo, bytes]:
     """What the kernel reports of an SA: the structure of this machine, followed by its attributes."""
-    body = messages.new_sa(SA).body
+    body = messages.new_sa(SA)[HEADER_SIZE:]
     size = ctypes.sizeof(layouts.UserSaInfo)
     return layouts.UserSaInfo.from_buffer_copy(body[:size]), body[size:]
 

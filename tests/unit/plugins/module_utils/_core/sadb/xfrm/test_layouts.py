@@ -37,7 +37,8 @@ LAYOUTS: tuple[tuple[struct.Struct, type[ctypes.Structure], str], ...] = (
         f"sel {_ID} saddr lft {_CURRENT} stats.replay_window stats.replay stats.integrity_failed seq {_END}",
     ),
     (
-        struct.Struct(uapi.NEW_USERSA_INFO_BEGIN + uapi.NEW_USERSA_INFO_END.format[1:]),
+        # Without the header in front of it.
+        struct.Struct("@" + uapi.NEW_USERSA_INFO_BEGIN[4:] + uapi.NEW_USERSA_INFO_END.format[1:]),
         layouts.UserSaInfo,
         f"sel {_ID} saddr lft {_END}",
     ),

@@ -17,10 +17,11 @@ import pytest
 from ansible_collections.ipsec.manual.plugins.module_utils._core.errors import Problems, SadbError
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import transaction as module
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.netlink import (
+    HEADER_SIZE,
     AnswersLost,
-    Message,
     NetlinkError,
     Refusal,
+    make_request,
 )
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.transaction import TransactionKind, UndoStep
 
@@ -34,12 +35,12 @@ class Link:
         self.answers: list[t.Any] = []
         self.sent: list[bytes] = []
 
-    def batches(self, messages: t.Sequence[Message], inseparable: t.Container[int] = ()) -> list[tuple[int, int]]:
-        starts = [index for index in range(len(messages)) if index not in inseparable]
-        return list(zip(starts, [*starts[1:], len(messages)]))
+    def batches(self, requests: t.Sequence[bytes], inseparable: t.Container[int] = ()) -> list[tuple[int, int]]:
+        starts = [index for index in range(len(requests)) if index not in inseparable]
+        return list(zip(starts, [*starts[1:], len(requests)]))
 
-    def send(self, messages: t.Sequence[Message]) -> tuple[dict[int, Refusal], dict[int, t.Any]]:
-        self.sent += [message.body for message in messages]
+    def send(self, requests: t.Sequence[bytes]) -> tuple[dict[int, Refusal], dict[int, t.Any]]:
+        self.sent += [request[HEADER_SIZE:] for request in requests]
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
@@ -56,9 +57,9 @@ KIND = TransactionKind("changing", UNCHANGED, "things", str, explain, (errno.ENO
 def run(link: Link, *chunks: int, inseparable: t.Container[int] = (), hidden: t.Container[int] = ()) -> t.Any:
     """A transaction of chunks with so many requests each."""
     numbers = iter(range(sum(chunks)))
-    requests = [([Message(1, b"do %d" % next(numbers)) for dummy in range(size)], inseparable) for size in chunks]
+    requests = [([make_request(1, b"do %d" % next(numbers)) for dummy in range(size)], inseparable) for size in chunks]
     steps = [
-        UndoStep(f"thing {number}", None if number in hidden else Message(1, b"undo %d" % number))
+        UndoStep(f"thing {number}", None if number in hidden else make_request(1, b"undo %d" % number))
         for number in range(sum(chunks))
     ]
     return module.transaction(t.cast(t.Any, link), KIND, requests, lambda: list(steps))
@@ -129,12 +130,12 @@ def test_what_cannot_be_put_back_is_reported_and_the_rest_undone(link: Link) -> 
 
 
 def test_a_chunk_that_cannot_be_made_undoes_those_before(link: Link) -> None:
-    def chunks() -> t.Iterator[tuple[list[Message], t.Container[int]]]:
-        yield [Message(1, b"do 0"), Message(1, b"do 1")], ()
+    def chunks() -> t.Iterator[tuple[list[bytes], t.Container[int]]]:
+        yield [make_request(1, b"do 0"), make_request(1, b"do 1")], ()
         raise ValueError("the second chunk")
 
     def steps() -> t.Iterator[UndoStep]:
-        yield from (UndoStep(f"thing {number}", Message(1, b"undo %d" % number)) for number in range(2))
+        yield from (UndoStep(f"thing {number}", make_request(1, b"undo %d" % number)) for number in range(2))
         raise ValueError("nor can what would undo it")
 
     link.answers = [{}, {}, {}, {}]

@@ -26,7 +26,9 @@ from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm impor
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm import decode as decoding
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.decode import decode, unpack_lifetimes
 from ansible_collections.ipsec.manual.plugins.module_utils._core.sadb.xfrm.netlink import (
-    Message,
+    HEADER,
+    HEADER_SIZE,
+    NLM_F_REQUEST,
     Part,
     Refusal,
     attribute,
@@ -99,13 +101,13 @@ def test_the_number_of_remembered_kinds_is_limited() -> None:
 
 @given(associations())
 def test_restoring_sends_the_same_sa_with_its_counters(sa: SecurityAssociation) -> None:
-    body = bytearray(messages.new_sa(sa).body)
+    body = bytearray(messages.new_sa(sa)[HEADER_SIZE:])
     struct.pack_into("@4Q", body, 160, 1000, 10, 1_600_000_000, 1_600_000_001)
-    message = messages.restore(Part(bytes(body), 0, len(body)))
-    assert decode(Part(message.body, 0, len(message.body))) == decode(Part(bytes(body), 0, len(body)))
-    held = attributes(message.body, uapi.USERSA_INFO.size, len(message.body))
+    sent_body = messages.restore(Part(bytes(body), 0, len(body)))[HEADER_SIZE:]
+    assert decode(Part(sent_body, 0, len(sent_body))) == decode(Part(bytes(body), 0, len(body)))
+    held = attributes(sent_body, uapi.USERSA_INFO.size, len(sent_body))
     first, last = held[uapi.XFRMA_LTIME_VAL]
-    assert struct.unpack("@4Q", message.body[first:last]) == (1000, 10, 1_600_000_000, 1_600_000_001)
+    assert struct.unpack("@4Q", sent_body[first:last]) == (1000, 10, 1_600_000_000, 1_600_000_001)
 
 
 # Any attributes that a kernel may report. Nobody can set the time of last use, or padding.
@@ -117,33 +119,32 @@ SHOWN = st.dictionaries(
 
 @given(associations(), SHOWN)
 def test_restoring_repeats_every_attribute_of_the_dump(sa: SecurityAssociation, shown: dict[int, bytes]) -> None:
-    body = messages.new_sa(sa).body[: uapi.USERSA_INFO.size] + b"".join(
+    body = messages.new_sa(sa)[HEADER_SIZE:][: uapi.USERSA_INFO.size] + b"".join(
         attribute(kind, payload) for kind, payload in shown.items()
     )
-    message = messages.restore(Part(body + attribute(uapi.XFRMA_LASTUSED, bytes(8)), 0, len(body) + 12))
-    assert message.body[: uapi.USERSA_INFO.size] == body[: uapi.USERSA_INFO.size]
-    held = attributes(message.body, uapi.USERSA_INFO.size, len(message.body))
-    assert {
-        kind: message.body[first:last] for kind, (first, last) in held.items() if kind != uapi.XFRMA_LTIME_VAL
-    } == shown
+    dump = Part(body + attribute(uapi.XFRMA_LASTUSED, bytes(8)), 0, len(body) + 12)
+    restored = messages.restore(dump)[HEADER_SIZE:]
+    assert restored[: uapi.USERSA_INFO.size] == body[: uapi.USERSA_INFO.size]
+    held = attributes(restored, uapi.USERSA_INFO.size, len(restored))
+    assert {kind: restored[first:last] for kind, (first, last) in held.items() if kind != uapi.XFRMA_LTIME_VAL} == shown
 
 
 @given(associations(), SHOWN, lifetimes())
 def test_new_lifetimes_go_with_every_attribute_of_the_dump(
     sa: SecurityAssociation, shown: dict[int, bytes], limits: model.Lifetimes
 ) -> None:
-    body = messages.new_sa(sa).body[: uapi.USERSA_INFO.size] + b"".join(
+    body = messages.new_sa(sa)[HEADER_SIZE:][: uapi.USERSA_INFO.size] + b"".join(
         attribute(kind, payload) for kind, payload in shown.items()
     )
     offload = attribute(uapi.XFRMA_OFFLOAD_DEV, bytes(8))
-    message = messages.revised(Part(body + offload, 0, len(body + offload)), limits)
-    assert (message.kind, message.flags) == (uapi.XFRM_MSG_UPDSA, 0)
-    assert (
-        message.body[:96] + message.body[160 : uapi.USERSA_INFO.size] == body[:96] + body[160 : uapi.USERSA_INFO.size]
-    )
-    assert unpack_lifetimes(message.body[96:160]) == limits
-    held = attributes(message.body, uapi.USERSA_INFO.size, len(message.body))
-    assert {kind: message.body[first:last] for kind, (first, last) in held.items()} == shown
+    request = messages.revised(Part(body + offload, 0, len(body + offload)), limits)
+    dummy, kind, flags, *dummies = HEADER.unpack_from(request)
+    assert (kind, flags) == (uapi.XFRM_MSG_UPDSA, NLM_F_REQUEST)
+    new = request[HEADER_SIZE:]
+    assert new[:96] + new[160 : uapi.USERSA_INFO.size] == body[:96] + body[160 : uapi.USERSA_INFO.size]
+    assert unpack_lifetimes(new[96:160]) == limits
+    held = attributes(new, uapi.USERSA_INFO.size, len(new))
+    assert {kind: new[first:last] for kind, (first, last) in held.items()} == shown
 
 
 def test_a_nat_keepalive_interval_reads_back_equal() -> None:
@@ -230,7 +231,7 @@ def test_a_tunnel_without_a_selector_accepts_both_families() -> None:
 
 def dumped(*extra: bytes, protocol: int = 50, mode: int = 0) -> Part:
     """What a kernel could report of an SA of another program."""
-    body = bytearray(messages.new_sa(esp())[1][: uapi.USERSA_INFO.size])
+    body = bytearray(messages.new_sa(esp())[HEADER_SIZE:][: uapi.USERSA_INFO.size])
     body[76] = protocol
     body[214] = mode
     whole = bytes(body) + b"".join(extra)
@@ -319,9 +320,7 @@ def test_iptfs_is_a_mode_and_its_properties_are_restored() -> None:
     part = dumped(*parts, mode=5)
     sa = decode(part).sa
     assert sa.mode == "iptfs" and model.unsayable(sa).startswith("mode=iptfs iptfs-drop-time=1000000 ")
-    assert (
-        b"".join(parts) in messages.restore(part).body and b"".join(parts) in messages.revised(part, sa.lifetimes).body
-    )
+    assert all(b"".join(parts) in request for request in (messages.restore(part), messages.revised(part, sa.lifetimes)))
 
 
 @pytest.mark.parametrize("size", range(8))
@@ -415,9 +414,9 @@ def test_an_unknown_backend_is_refused_by_name() -> None:
 
 def test_the_identity_is_sent_with_its_mark() -> None:
     sa = esp(mark=model.Mark(5, 255))
-    message = ids.delete_sa(sa)
-    assert isinstance(message, Message)
-    assert message.body == pack_address("192.0.2.2").ljust(16, b"\0") + b"\0\0\x10\0" + struct.pack(
+    request = ids.delete_sa(sa)
+    assert HEADER.unpack_from(request) == (len(request), uapi.XFRM_MSG_DELSA, NLM_F_REQUEST, 0, 0)
+    assert request[HEADER_SIZE:] == pack_address("192.0.2.2").ljust(16, b"\0") + b"\0\0\x10\0" + struct.pack(
         "@HBx", 2, 50
     ) + attribute(21, struct.pack("@II", 5, 255))
 
@@ -425,14 +424,14 @@ def test_the_identity_is_sent_with_its_mark() -> None:
 @pytest.mark.parametrize(("protocol", "number"), [("", 255), ("ah", 51)])
 def test_a_dump_asks_for_sas_of_ipsec_only(monkeypatch: pytest.MonkeyPatch, protocol: str, number: int) -> None:
     """Without a protocol, Linux shows a state of protocol 4 beside each tunnel of IPComp, and refuses to delete it."""
-    asked: list[Message] = []
+    asked: list[bytes] = []
 
     class Link:
-        def dump(self, message: Message, *dummy: object) -> list[model.Entry]:
-            asked.append(message)
+        def dump(self, request: bytes, *dummy: object) -> list[model.Entry]:
+            asked.append(request[HEADER_SIZE:])
             return []
 
     monkeypatch.setattr(backend, "open_link", lambda *dummy: contextlib.nullcontext(Link()))
     assert backend.XfrmSadb().dump(protocol) == []
-    first, last = attributes(asked[0].body, 0, len(asked[0].body))[uapi.XFRMA_PROTO]
-    assert asked[0].body[first:last] == bytes((number,))
+    first, last = attributes(asked[0], 0, len(asked[0]))[uapi.XFRMA_PROTO]
+    assert asked[0][first:last] == bytes((number,))
