@@ -43,10 +43,12 @@ SUITES = {
     "e2e-fleet": ("tests/e2e/test_fleet.py", "tests/e2e/test_group.py"),
     "e2e-traffic": ("tests/e2e/test_traffic.py",),
     "e2e-settings": ("tests/e2e/test_settings.py", "tests/e2e/test_announced.py"),
-    "e2e-modes": ("tests/e2e/test_modes.py",),
+    "e2e-modes": ("-k", "not ends_on_the_way", "tests/e2e/test_modes.py"),
+    "e2e-interrupted": ("-k", "ends_on_the_way", "tests/e2e/test_modes.py"),
     "e2e-boot": ("tests/e2e/test_boot.py",),
     "e2e-backends": ("tests/e2e/test_backends.py", "tests/e2e/test_rotation_solaris.py"),
-    "e2e-wire": ("tests/e2e/test_wire.py", "tests/e2e/test_audit.py"),
+    "e2e-wire": ("tests/e2e/test_wire.py",),
+    "e2e-audit": ("tests/e2e/test_audit.py",),
     "faults": ("tests/faults",),
     "invariants": ("-n", "2", "-m", "deep", "tests/unit/plugins/plugin_utils/_rotation"),
     "lab": ("tests/lab",),
@@ -55,10 +57,10 @@ SUITES = {
     "liar-lab": ("tests/liar/test_lab.py",),
     "molecule": ("tests/molecule",),
 }
-KERNELS = {"kernel-newest": "uml", "kernel-6.12": "uml-6.12", "kernel-6.1": "uml-6.1"}
-# Tests of programs take most of the time, and give the same result on every kernel that the core
+KERNELS = {"kernel-newest": "uml", "kernel-6.12": "uml-6.12", "kernel-6.1": "uml-6.1", "programs": "uml"}
+# Tests of the command and of modules take most of the time, and give the same result on every kernel that the core
 # supports.
-NEWEST_ONLY = (
+PROGRAMS = (
     *("test_boot_file.py", "test_command.py", "test_modules.py", "test_modules_pfkey.py", "test_solaris.py"),
     "test_sudo.py",
 )
@@ -83,6 +85,7 @@ sys.exit(subprocess.call([sys.executable, "-m", "pip", "install", "-q", "-U", *a
 def pytest(session: nox.Session, *arguments: str, python: tuple[str, ...] = ("python",), **env: str) -> None:
     """Run tests; tests/session reads the report. If interrupted, pytest stops the labs that it started."""
     report = f"--junitxml={REPORTS / session.name}.xml"
+    env["SESSION"] = session.name
     session.run(
         *python, "-m", "pytest", report, *arguments, env=env, external=True, interrupt_timeout=30, terminate_timeout=10
     )
@@ -109,10 +112,14 @@ def environment(session: nox.Session, name: str, python: str) -> pathlib.Path:
     return folder / "bin"
 
 
+def unmeasured(session: nox.Session, *arguments: str, inside: tuple[str, ...] = ("env",)) -> None:
+    pytest(session, *arguments, python=(*inside, "python"))
+
+
 def measured(session: nox.Session, *arguments: str, inside: tuple[str, ...] = ("env",)) -> None:
     """Run tests, and where the session coverage follows record the coverage of the core in build/coverage."""
     if not os.environ.get("MEASURED"):
-        pytest(session, *arguments, python=(*inside, "python"))
+        unmeasured(session, *arguments, inside=inside)
         return
     COVERAGE.mkdir(parents=True, exist_ok=True)
     for old in COVERAGE.glob(f"{session.name}*"):
@@ -160,16 +167,18 @@ def suite(session: nox.Session) -> None:
 
 
 def kernel(session: nox.Session) -> None:
-    """The core against a real kernel: the User-Mode Linux of Debian 12, Debian 13 or the newest."""
+    """The core against a real kernel: the User-Mode Linux of Debian 12, Debian 13 or the newest; on that, in a session
+    of their own, also the command and modules.
+    """
     if KERNELS[session.name] not in str(session.run("tests/lab/lab", "kernels", external=True, silent=True)):
         session.skip(f"kernel {KERNELS[session.name]} is not available")
     lab = ("tests/lab/lab", "exec", "--kernel", KERNELS[session.name], "--show", os.environ["VENV"])
     inside = (*lab, "--", "env", f"PYTHONPATH={COLLECTIONS}")
-    if session.name == "kernel-newest":
-        measured(session, *(session.posargs or ("tests/kernel",)), inside=inside)
-    else:  # not measured: coverage combines with the newest only
-        ignored = (f"--ignore=tests/kernel/{name}" for name in NEWEST_ONLY)
-        pytest(session, *(session.posargs or ("tests/kernel", *ignored)), python=(*inside, "python"))
+    programs = [f"tests/kernel/{name}" for name in PROGRAMS]
+    chosen = programs if session.name == "programs" else ("tests/kernel", *(f"--ignore={name}" for name in programs))
+    # Coverage combines with the newest kernel only.
+    run = measured if KERNELS[session.name] == "uml" else unmeasured
+    run(session, *(session.posargs or chosen), inside=inside)
 
 
 @nox.session(python=False)
@@ -190,8 +199,8 @@ for name in KERNELS:
 
 @nox.session(python=False)
 def coverage(session: nox.Session) -> None:
-    """Coverage of the core by the sessions unit and kernel-newest together."""
-    parts = [str(COVERAGE / name) for name in ("unit", "kernel-newest")]
+    """Coverage of the core by three sessions together."""
+    parts = [str(COVERAGE / name) for name in ("unit", "kernel-newest", "programs")]
     session.env["COVERAGE_FILE"] = str(COVERAGE / "all")
     session.run("coverage", "combine", "-q", "--keep", *parts)
     session.run("coverage", "report", f"--fail-under={LEAST}")

@@ -8,8 +8,9 @@
 quick := unit lint license-check extra-checks docs-check scripts docs
 static := sanity-newest sanity-floor sanity-middle ansible-lint build-import-check artifact
 pythons := pythons-i386 $(foreach minor,8 9 10 11 12 13 14,pythons-3.$(minor))
-kernel := kernel-newest kernel-6.1 kernel-6.12
-e2e := e2e-rotation e2e-wire e2e-fleet e2e-boot e2e-traffic e2e-settings e2e-modes e2e-cores e2e-backends
+kernel := programs kernel-newest kernel-6.1 kernel-6.12
+e2e := e2e-rotation e2e-wire e2e-audit e2e-fleet e2e-boot e2e-traffic e2e-settings e2e-interrupted e2e-modes \
+    e2e-cores e2e-backends
 liar := liar-newest liar-middle liar-floor liar-lab
 # What needs many labs, controllers or kernels takes turns: `make test` runs one of these parts, which the commit draws,
 # so that it takes a quarter of an hour and not an hour. All of them: TIER=all.
@@ -22,19 +23,19 @@ part-6 := leak e2e-cores
 part-7 := controller lab
 part-8 := liar-newest pythons-3.10
 part-9 := invariants e2e-fleet
-part-10 := kernel-6.1 liar-middle pythons-3.11
-part-11 := kernel-6.12 sanity-middle liar-floor browser pythons-3.12 pythons-3.13
-part-12 := coverage
-parts := $(foreach number,1 2 3 4 5 6 7 8 9 10 11 12,part-$(number))
+part-10 := kernel-6.1 e2e-audit liar-middle pythons-3.11
+part-11 := kernel-6.12 sanity-middle browser pythons-3.12 pythons-3.13
+part-12 := programs coverage
+part-13 := e2e-interrupted liar-floor
+parts := $(foreach number,1 2 3 4 5 6 7 8 9 10 11 12 13,part-$(number))
 drawn := $(word $(shell expr $$(printf %s '$(SEED)' | cksum | cut -d' ' -f1) % $(words $(parts)) + 1),$(parts))
 always := kernel-newest unit faults sanity-newest ansible-lint build-import-check artifact \
     $(filter-out unit,$(quick)) pythons-3.8 pythons-3.14 pythons-i386
-commit := $(filter-out coverage,$($(drawn))) $(always) $(filter coverage,$($(drawn)))
-# `coverage` waits for two that are always run, and long.
-all := $(foreach part,$(filter-out part-12,$(parts)),$($(part))) $(always) $(part-12)
+commit := $($(drawn)) $(always)
+all := $(foreach part,$(parts),$($(part))) $(always)
 
 sessions := $(foreach word,$(TIER),$(or $($(word)),$(word)))
-# To measure makes tests of the core take twice as long.
+# With coverage the tests of the core take twice as long.
 export MEASURED := $(filter coverage,$(sessions))
 
 .PHONY: test list waiting $(sessions)
@@ -45,4 +46,4 @@ waiting:
 	@echo $(filter-out $(sessions),$(all))
 $(sessions):
 	@tests/session $@
-coverage: $(filter unit kernel-newest,$(sessions))
+coverage: $(filter unit kernel-newest programs,$(sessions))

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """Connections that change between transport and tunnel mode under traffic, also in runs that are killed on the way
-while a host reboots. The tests build on each other, in this order.
+while a host reboots. The tests of a session build on each other, in this order.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from ansible_collections.ipsec.manual.tests.e2e.flows import Line, Loss, address
 from ansible_collections.ipsec.manual.tests.e2e.harness import Host, Project, clear, lab, on_the_wire
 from ansible_collections.ipsec.manual.tests.faults import matrix
 
-NAME = "e2e-modes"
+# Two sessions share this file, and each has a lab.
+NAME = os.environ.get("SESSION", "e2e-modes")
 RATE = 100  # packets a second, each way, on each of the flows
 OTHER = {"transport": "tunnel", "tunnel": "transport"}
 WINDOW: dict[str, t.Any] = {"replay_window": 64, "esn": True}

@@ -154,7 +154,7 @@ class Layout:
         messages = memoryview(part.buffer)[part.start - HEADER_SIZE :]
         count = len(messages) // rest.size
         # In C where all are alike, as in most datagrams; but first a few, so that many short runs take little longer.
-        for some in (2, 8, count):
+        for some in (4, count):
             rests = list(rest.iter_unpack(messages[: min(some, count) * rest.size]))
             if rests.count(rests[0]) < len(rests):
                 count = next(number for number, other in enumerate(rests) if other != rests[0])
@@ -231,7 +231,8 @@ def _info_pieces(address_size: int) -> list[_Piece]:
         # The family, then mode, window and flags.
         *((2, _HEADER), (3, _SHARED)),
     ]
-    return [*pieces, (uapi.USERSA_INFO.size - sum(size for size, dummy in pieces), _UNUSED)]
+    # The padding at the end, which the kernel clears.
+    return [*pieces, (uapi.USERSA_INFO.size - sum(size for size, dummy in pieces), _SHARED)]
 
 
 def _payload_pieces(kind: int, payload: bytes) -> t.Iterator[_Piece]:
