@@ -541,16 +541,19 @@ def test_no_fault_separates_two_hosts_while_the_mode_changes(
     assert found > 50
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("modes", MODES)
 def test_no_fault_separates_two_hosts_in_a_run_that_ends_the_change_of_a_mode(modes: t.Sequence[str]) -> None:
     assert explore_retiring(modes, 1) > 50
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("reqids", [(7, 9, 7), (7, 9, 11), (7, 7, 9)])
 def test_nothing_of_a_discarded_generation_stays_when_the_reqid_changes_again(reqids: t.Sequence[int]) -> None:
     assert explore_second_thoughts("reqid", reqids) > 50
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("modes", [(one, other, one) for one, other in MODES])
 def test_nothing_of_a_discarded_generation_stays_when_the_mode_changes_back(modes: t.Sequence[str]) -> None:
     assert explore_second_thoughts("mode", modes) > 50
@@ -561,11 +564,13 @@ def test_no_fault_separates_two_hosts_whose_sas_are_taken_over(reqid: int) -> No
     assert explore("ab", "overlap", 1, reqids=(reqid,), scripted=True) > 50
 
 
-@pytest.mark.parametrize(("hosts", "rounds", "faults"), [deep("ab", 2, 1), ("ab", 1, 2), ("abc", 1, 1)])
+@pytest.mark.deep
+@pytest.mark.parametrize(("hosts", "rounds", "faults"), [("ab", 2, 1), ("ab", 1, 2), ("abc", 1, 1)])
 def test_no_fault_separates_hosts_that_had_sas_in_their_files(hosts: str, rounds: int, faults: int) -> None:
     assert explore(hosts, "overlap", rounds, faults, filed=True) > 50
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("reqids", [(0,), (9,), (7, 9)])
 def test_no_fault_separates_two_hosts_with_keys_where_a_script_made_its_sas_again(reqids: t.Sequence[int]) -> None:
     assert explore("ab", "overlap", 1, reqids=reqids, scripted=True, again=True) > 50
