@@ -57,6 +57,8 @@ INVOCATION = {"_ansible_inject_invocation": True} if "inject_invocation" in PASS
 for package in (_profiles, _core):
     for late in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
         importlib.import_module(late.name)
+for standard in ("hashlib", "hmac"):
+    importlib.import_module(standard)
 
 # Imported once, since an emulated kernel takes long for it.
 MAIN: dict[str, t.Callable[[], None]] = {
