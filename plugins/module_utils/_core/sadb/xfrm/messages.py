@@ -200,9 +200,8 @@ def new_sas(sas: t.Iterable[SecurityAssociation]) -> list[bytes]:
     requests = []
     kind = None
     for sa in sas:
-        protocol, spi, source, destination, mode, encryption, encryption_key, authentication, authentication_key = sa[
-            :9
-        ]
+        own = sa[:9]
+        protocol, spi, source, destination, mode, encryption, encryption_key, authentication, authentication_key = own
         sizes = len(destination), len(encryption_key), len(authentication_key)
         this = protocol, sizes, mode, encryption, authentication, sa[AFTER_KEYS:]
         if this != kind:
