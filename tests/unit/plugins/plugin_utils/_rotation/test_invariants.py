@@ -476,7 +476,7 @@ def with_backup(moment: Moment, name: str) -> Host:
 
 
 def deep(*values: t.Any) -> t.Any:
-    """Values for an exploration of a minute or more. The session `invariants` runs these, and `unit` the others."""
+    """Values for an exploration that takes long. The session `invariants` runs these, and `unit` the others."""
     return pytest.param(*values, marks=pytest.mark.deep)
 
 
@@ -487,8 +487,9 @@ def test_an_old_backup_is_not_loaded() -> None:
 @pytest.mark.parametrize(
     ("hosts", "strategy", "rounds", "faults"),
     [
+        ("ab", "overlap", 1, 1),
         deep("ab", "overlap", 2, 1),
-        ("ab", "overlap", 1, 2),
+        deep("ab", "overlap", 1, 2),
         ("ab", "flush", 1, 1),
         deep("ab", "flush", 2, 1),
         deep("abc", "overlap", 1, 1),
@@ -805,7 +806,7 @@ def _any_backup_is_loaded(patch: pytest.MonkeyPatch) -> None:
         (_outbound_before_all_receive, "I1", 2, False),
         (_back_because_a_host_is_out_of_reach, "I[12]", 2, False),
         (_boot_file_written_late, "I[12]", 2, False),
-        (_back_from_retiring, "I[12]", 2, False),
+        deep(_back_from_retiring, "I[12]", 2, False),
         (_any_backup_is_loaded, "I4", 1, True),
     ],
 )
