@@ -152,9 +152,11 @@ class Host:
 
 @contextlib.contextmanager
 def lab(name: str, hosts: t.Sequence[str] = HOSTS) -> t.Iterator[dict[str, Host]]:
-    """Hosts by name, in a lab of this name. Sessions run in parallel, so each has its own lab."""
+    """Hosts by name, in a lab of this name, on the newest User-Mode Linux. Sessions run in parallel, so each has
+    its own lab.
+    """
     subprocess.run([LAB, "down", "--name", name], check=False, capture_output=True)
-    subprocess.run([LAB, "up", "--name", name, "--hosts", ",".join(hosts)], check=True)
+    subprocess.run([LAB, "up", "--kernel", "uml", "--name", name, "--hosts", ",".join(hosts)], check=True)
     try:
         yield {host: Host(host, name) for host in hosts}
     finally:

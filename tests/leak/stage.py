@@ -133,7 +133,7 @@ class Stage:
         WORK.mkdir(mode=0o700, parents=True)
         self.inventory = TOP / "build" / "lab" / NAME / "inventory.yml"
         subprocess.run([*LAB, "down", "--name", NAME], check=True, stdout=subprocess.DEVNULL)
-        subprocess.run([*LAB, "up", "--name", NAME, "--hosts", ",".join(HOSTS)], check=True)
+        subprocess.run([*LAB, "up", "--kernel", "uml", "--name", NAME, "--hosts", ",".join(HOSTS)], check=True)
         self._systems: list[System] = []
         self._remembers = ""
         try:
