@@ -111,10 +111,7 @@ def test_restoring_sends_the_same_sa_with_its_counters(sa: SecurityAssociation) 
 
 
 # Any attributes that a kernel may report. Nobody can set the time of last use, or padding.
-SHOWN = st.dictionaries(
-    st.integers(16, 60).filter(lambda kind: kind not in (uapi.XFRMA_PAD, uapi.XFRMA_OFFLOAD_DEV)),
-    st.binary(max_size=40),
-)
+SHOWN = st.dictionaries(st.integers(16, 60).filter(lambda kind: kind != uapi.XFRMA_PAD), st.binary(max_size=40))
 
 
 @given(associations(), SHOWN)
@@ -144,6 +141,7 @@ def test_new_lifetimes_go_with_every_attribute_of_the_dump(
     assert new[:96] + new[160 : uapi.USERSA_INFO.size] == body[:96] + body[160 : uapi.USERSA_INFO.size]
     assert unpack_lifetimes(new[96:160]) == limits
     held = attributes(new, uapi.USERSA_INFO.size, len(new))
+    shown.pop(uapi.XFRMA_OFFLOAD_DEV, None)
     assert {kind: new[first:last] for kind, (first, last) in held.items()} == shown
 
 
