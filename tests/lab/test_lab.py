@@ -19,6 +19,8 @@ import typing as t
 
 import pytest
 
+from ansible_collections.ipsec.manual.tests.lab._lab import tables
+
 HERE = pathlib.Path(__file__).resolve().parent
 CHECKOUT = HERE.parents[1]
 LABS = CHECKOUT / "build" / "lab"
@@ -166,6 +168,13 @@ class TestHosts:
         populated = locked("/usr/bin/python3", "-c", "print(open('/proc/self/status').read())") > 0
         assert populated == (state_of(NAME)["kernel"] == "uml")
         assert locked("cat", "/proc/self/status") == 0
+
+    def test_a_user_mode_linux_that_can_do_without_ptrace_does(self) -> None:
+        state = state_of(NAME)
+        if state["kernel"] != "uml" or tuple(map(int, state["release"].split(".")[:2])) < tables.SECCOMP_SINCE:
+            pytest.skip(f"{state['kernel']} {state['release']} has no seccomp mode")
+        log = (LABS / NAME / "kernel.log").read_text(encoding="utf-8", errors="replace")
+        assert "Checking that seccomp filters can be installed...OK" in log and "ptrace" not in log
 
     def test_kernel_takes_esp_and_ah_and_each_host_has_its_own_sadb(self) -> None:
         run("enigma", *ADD_ESP)
