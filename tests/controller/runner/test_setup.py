@@ -79,6 +79,7 @@ def test_a_held_lock_of_apt_is_waited_for_and_reported_once(checkout: Path, step
     calls = (checkout / "calls").read_text().splitlines()
     assert len([call for call in calls if step in call]) == 4
     assert calls[-1].endswith("install one two")
+    assert all("DPkg::Lock::Timeout=0 " in call for call in calls)  # else apt-get waits, and says nothing
 
 
 @needs_apt
@@ -137,6 +138,24 @@ def test_nothing_is_done_if_everything_is_installed(checkout: Path) -> None:
     program(checkout, "apt-get", "echo called >>calls")
     assert setup(checkout, "bench") == (0, [], [])
     assert not (checkout / "calls").exists()
+
+
+def test_kernels_that_cannot_be_fetched_are_reported_with_the_reason_and_stop_nothing(checkout: Path) -> None:
+    (checkout / "tests" / "requirements" / "debian.txt").write_text("")
+    tool = checkout / "tests" / "lab" / "lab"
+    tool.parent.mkdir()
+    tool.write_text("#!/bin/sh\n[ $1 = fetch ] && { echo fetching $2; echo lab: no network >&2; exit 1; }\n")
+    tool.chmod(0o755)
+    status, output, errors = setup(checkout, "lab", "kernels")
+    assert (status, errors) == (0, [])
+    assert output == [
+        "fetching sid",
+        "NOTE: labs use the installed, slower User-Mode Linux: no network",
+        "fetching bookworm",
+        "NOTE: nothing is tested on Linux 6.1: no network",
+        "fetching trixie",
+        "NOTE: nothing is tested on Linux 6.12: no network",
+    ]
 
 
 def test_a_missing_32_bit_python_is_reported_with_the_reason_and_stops_nothing(checkout: Path) -> None:
