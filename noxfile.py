@@ -35,10 +35,14 @@ INSTALLED = ("meta/", "playbooks/", "plugins/", "roles/")
 OLDER = {"floor": ">=3.11,<3.14", "middle": ">=3.12,<3.15"}
 # Sanity tests whose result depends on the ansible-core. The others only read text.
 BY_CORE = ("action-plugin-docs", "ansible-doc", "compile", "import", "runtime-metadata", "validate-modules")
+ROLE = ("tests/controller/test_role_inputs.py", "tests/controller/test_steps.py")
+RUNNER = "tests/controller/runner"
 # Suites without -n 2 start their own labs or containers, or are short.
 SUITES = {
     "artifact": ("tests/artifact",),
-    "controller": ("-n", "2", "tests/controller"),
+    "controller-plugins": ("-n", "2", *(f"--ignore={path}" for path in (*ROLE, RUNNER)), "tests/controller"),
+    "controller-role": ("-n", "2", *ROLE),
+    "controller-runner": ("-n", "2", RUNNER),
     "e2e-rotation": ("tests/e2e/test_examples.py", "tests/e2e/test_rotation.py"),
     "e2e-fleet": ("tests/e2e/test_fleet.py", "tests/e2e/test_group.py"),
     "e2e-traffic": ("tests/e2e/test_traffic.py",),
@@ -53,13 +57,18 @@ SUITES = {
     "invariants": ("-n", "2", "-m", "deep", "tests/unit/plugins/plugin_utils/_rotation"),
     "lab": ("tests/lab",),
     "leak": ("tests/leak",),
-    "liar-newest": ("-n", "2", "tests/liar/test_liar.py", "tests/liar/test_audit.py", "tests/liar/test_leaving.py"),
+    "liar-audit": ("-n", "2", "tests/liar/test_audit.py"),
+    "liar-leaving": ("-n", "2", "tests/liar/test_leaving.py"),
+    "liar-newest": ("-n", "2", "tests/liar/test_liar.py"),
     "liar-lab": ("tests/liar/test_lab.py",),
     "molecule": ("tests/molecule",),
 }
-KERNELS = {"kernel-newest": "uml", "kernel-6.12": "uml-6.12", "kernel-6.1": "uml-6.1", "programs": "uml"}
-# Tests of the command and of modules take most of the time, and give the same result on every kernel that the core
-# supports.
+KERNELS = {
+    f"{tests}-{name}": kernel
+    for tests in ("kernel", "programs")
+    for name, kernel in {"newest": "uml", "6.12": "uml-6.12", "6.1": "uml-6.1"}.items()
+}
+# Tests of the command and of modules take most of the time.
 PROGRAMS = (
     *("test_boot_file.py", "test_command.py", "test_modules.py", "test_modules_pfkey.py", "test_solaris.py"),
     "test_sudo.py",
@@ -167,15 +176,16 @@ def suite(session: nox.Session) -> None:
 
 
 def kernel(session: nox.Session) -> None:
-    """The core against a real kernel: the User-Mode Linux of Debian 12, Debian 13 or the newest; on that, in a session
-    of their own, also the command and modules.
+    """The core, or the command and modules, on a real kernel: the User-Mode Linux of Debian 12, Debian 13 or the
+    newest.
     """
     if KERNELS[session.name] not in str(session.run("tests/lab/lab", "kernels", external=True, silent=True)):
         session.skip(f"kernel {KERNELS[session.name]} is not available")
     lab = ("tests/lab/lab", "exec", "--kernel", KERNELS[session.name], "--show", os.environ["VENV"])
     inside = (*lab, "--", "env", f"PYTHONPATH={COLLECTIONS}")
     programs = [f"tests/kernel/{name}" for name in PROGRAMS]
-    chosen = programs if session.name == "programs" else ("tests/kernel", *(f"--ignore={name}" for name in programs))
+    core = ["tests/kernel", *(f"--ignore={name}" for name in programs)]
+    chosen = programs if session.name.startswith("programs") else core
     # Coverage combines with the newest kernel only.
     run = measured if KERNELS[session.name] == "uml" else unmeasured
     run(session, *(session.posargs or chosen), inside=inside)
@@ -200,7 +210,7 @@ for name in KERNELS:
 @nox.session(python=False)
 def coverage(session: nox.Session) -> None:
     """Coverage of the core by three sessions together."""
-    parts = [str(COVERAGE / name) for name in ("unit", "kernel-newest", "programs")]
+    parts = [str(COVERAGE / name) for name in ("unit", "kernel-newest", "programs-newest")]
     session.env["COVERAGE_FILE"] = str(COVERAGE / "all")
     session.run("coverage", "combine", "-q", "--keep", *parts)
     session.run("coverage", "report", f"--fail-under={LEAST}")

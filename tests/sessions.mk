@@ -8,30 +8,34 @@
 quick := unit lint license-check extra-checks docs-check scripts docs
 static := sanity-newest sanity-floor sanity-middle ansible-lint build-import-check artifact
 pythons := pythons-i386 $(foreach minor,8 9 10 11 12 13 14,pythons-3.$(minor))
-kernel := programs kernel-newest kernel-6.1 kernel-6.12
-e2e := e2e-rotation e2e-wire e2e-audit e2e-fleet e2e-boot e2e-traffic e2e-settings e2e-interrupted e2e-modes \
-    e2e-cores e2e-backends
-liar := liar-newest liar-middle liar-floor liar-lab
+kernel := $(foreach name,newest 6.12 6.1,programs-$(name) kernel-$(name))
+e2e := $(addprefix e2e-,rotation wire audit fleet boot traffic settings interrupted modes cores backends)
+controller := controller-plugins controller-role controller-runner
+liar := $(addprefix liar-,newest leaving audit middle floor lab)
 # What needs many labs, controllers or kernels takes turns: `make test` runs one of these parts, which the commit draws,
 # so that it takes a quarter of an hour and not an hour. All of them: TIER=all.
-part-1 := e2e-traffic e2e-settings sanity-floor
-part-2 := e2e-wire
+part-1 := e2e-traffic e2e-settings liar-floor
+part-2 := e2e-wire e2e-cores sanity-floor
 part-3 := e2e-rotation liar-lab
-part-4 := molecule pythons-3.9
-part-5 := e2e-boot e2e-backends
-part-6 := leak e2e-cores
-part-7 := controller lab
-part-8 := liar-newest pythons-3.10
-part-9 := invariants e2e-fleet
-part-10 := kernel-6.1 e2e-audit liar-middle pythons-3.11
-part-11 := kernel-6.12 sanity-middle browser pythons-3.12 pythons-3.13
-part-12 := programs coverage
-part-13 := e2e-modes liar-floor
-part-14 := e2e-interrupted
-parts := $(foreach number,1 2 3 4 5 6 7 8 9 10 11 12 13 14,part-$(number))
+part-4 := molecule
+part-5 := e2e-boot controller-role
+part-6 := leak browser
+part-7 := controller-plugins controller-runner lab
+part-8 := liar-newest liar-leaving pythons-3.9
+part-9 := e2e-fleet liar-audit
+part-10 := kernel-6.1 kernel-6.12 pythons-3.10
+part-11 := e2e-audit liar-middle
+part-12 := programs-newest coverage
+part-13 := e2e-modes build-import-check
+part-14 := e2e-interrupted sanity-middle
+part-15 := e2e-backends pythons-3.11
+part-16 := invariants pythons-3.12
+part-17 := programs-6.12 pythons-3.13
+part-18 := programs-6.1
+parts := $(foreach number,1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18,part-$(number))
 drawn := $(word $(shell expr $$(printf %s '$(SEED)' | cksum | cut -d' ' -f1) % $(words $(parts)) + 1),$(parts))
-always := kernel-newest unit faults sanity-newest ansible-lint build-import-check artifact \
-    $(filter-out unit,$(quick)) pythons-3.8 pythons-3.14 pythons-i386
+always := pythons-3.8 kernel-newest unit faults sanity-newest ansible-lint artifact $(filter-out unit,$(quick)) \
+    pythons-3.14 pythons-i386
 commit := $($(drawn)) $(always)
 all := $(foreach part,$(parts),$($(part))) $(always)
 
@@ -47,4 +51,4 @@ waiting:
 	@echo $(filter-out $(sessions),$(all))
 $(sessions):
 	@tests/session $@
-coverage: $(filter unit kernel-newest programs,$(sessions))
+coverage: $(filter unit kernel-newest programs-newest,$(sessions))
