@@ -63,16 +63,13 @@ SUITES = {
     "liar-lab": ("tests/liar/test_lab.py",),
     "molecule": ("tests/molecule",),
 }
-KERNELS = {
-    f"{tests}-{name}": kernel
-    for tests in ("kernel", "programs")
-    for name, kernel in {"newest": "uml", "6.12": "uml-6.12", "6.1": "uml-6.1"}.items()
+KERNELS = {"newest": "uml", "6.12": "uml-6.12", "6.1": "uml-6.1"}
+# Tests that have sessions of their own, since they take most of the time; the session kernel has all others.
+PROGRAMS = {
+    "command": ("test_command.py", "test_solaris.py", "test_sudo.py"),
+    "modules": ("test_boot_file.py", "test_modules.py", "test_modules_pfkey.py"),
 }
-# Tests of the command and of modules take most of the time.
-PROGRAMS = (
-    *("test_boot_file.py", "test_command.py", "test_modules.py", "test_modules_pfkey.py", "test_solaris.py"),
-    "test_sudo.py",
-)
+MEASURED = ("unit", "kernel-newest", "command-newest", "modules-newest")
 SCHEMAS = {
     "dependabot": ".github/dependabot.yml",
     "github-issue-config": ".github/ISSUE_TEMPLATE/config.yml",
@@ -176,19 +173,18 @@ def suite(session: nox.Session) -> None:
 
 
 def kernel(session: nox.Session) -> None:
-    """The core, or the command and modules, on a real kernel: the User-Mode Linux of Debian 12, Debian 13 or the
+    """The core, the command or the modules on a real kernel: the User-Mode Linux of Debian 12, Debian 13 or the
     newest.
     """
-    if KERNELS[session.name] not in str(session.run("tests/lab/lab", "kernels", external=True, silent=True)):
-        session.skip(f"kernel {KERNELS[session.name]} is not available")
-    lab = ("tests/lab/lab", "exec", "--kernel", KERNELS[session.name], "--show", os.environ["VENV"])
+    subject, dummy, name = session.name.partition("-")
+    if KERNELS[name] not in str(session.run("tests/lab/lab", "kernels", external=True, silent=True)):
+        session.skip(f"kernel {KERNELS[name]} is not available")
+    lab = ("tests/lab/lab", "exec", "--kernel", KERNELS[name], "--show", os.environ["VENV"])
     inside = (*lab, "--", "env", f"PYTHONPATH={COLLECTIONS}")
-    programs = [f"tests/kernel/{name}" for name in PROGRAMS]
-    core = ["tests/kernel", *(f"--ignore={name}" for name in programs)]
-    chosen = programs if session.name.startswith("programs") else core
-    # Coverage combines with the newest kernel only.
-    run = measured if KERNELS[session.name] == "uml" else unmeasured
-    run(session, *(session.posargs or chosen), inside=inside)
+    programs = {key: [f"tests/kernel/{file}" for file in files] for key, files in PROGRAMS.items()}
+    others = ["tests/kernel", *(f"--ignore={path}" for paths in programs.values() for path in paths)]
+    run = measured if session.name in MEASURED else unmeasured
+    run(session, *(session.posargs or programs.get(subject, others)), inside=inside)
 
 
 @nox.session(python=False)
@@ -203,14 +199,15 @@ def browser(session: nox.Session) -> None:
 
 for name in SUITES:
     nox.session(name=name, python=False)(suite)
-for name in KERNELS:
-    nox.session(name=name, python=False)(kernel)
+for subject in ("kernel", *PROGRAMS):
+    for name in KERNELS:
+        nox.session(name=f"{subject}-{name}", python=False)(kernel)
 
 
 @nox.session(python=False)
 def coverage(session: nox.Session) -> None:
-    """Coverage of the core by three sessions together."""
-    parts = [str(COVERAGE / name) for name in ("unit", "kernel-newest", "programs-newest")]
+    """Coverage of the core by these sessions together."""
+    parts = [str(COVERAGE / name) for name in MEASURED]
     session.env["COVERAGE_FILE"] = str(COVERAGE / "all")
     session.run("coverage", "combine", "-q", "--keep", *parts)
     session.run("coverage", "report", f"--fail-under={LEAST}")

@@ -8,7 +8,8 @@
 quick := unit lint license-check extra-checks docs-check scripts docs
 static := sanity-newest sanity-floor sanity-middle ansible-lint build-import-check artifact
 pythons := pythons-i386 $(foreach minor,8 9 10 11 12 13 14,pythons-3.$(minor))
-kernel := $(foreach name,newest 6.12 6.1,programs-$(name) kernel-$(name))
+kernel := $(foreach name,newest 6.12 6.1,$(addsuffix -$(name),modules command kernel))
+measured := modules-newest command-newest kernel-newest unit coverage
 e2e := $(addprefix e2e-,rotation wire audit fleet boot traffic settings interrupted modes cores backends)
 controller := controller-plugins controller-role controller-runner
 liar := $(addprefix liar-,newest leaving audit middle floor lab)
@@ -25,14 +26,16 @@ part-8 := liar-newest liar-leaving pythons-3.9
 part-9 := e2e-fleet liar-audit
 part-10 := kernel-6.1 kernel-6.12 pythons-3.10
 part-11 := e2e-audit liar-middle
-part-12 := programs-newest coverage
+part-12 := modules-newest command-newest coverage
 part-13 := e2e-modes build-import-check
 part-14 := e2e-interrupted
 part-15 := e2e-backends pythons-3.11
 part-16 := invariants sanity-middle pythons-3.12
-part-17 := programs-6.12 pythons-3.13
-part-18 := programs-6.1
-parts := $(foreach number,1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18,part-$(number))
+part-17 := command-6.12 pythons-3.13
+part-18 := modules-6.12
+part-19 := command-6.1
+part-20 := modules-6.1
+parts := $(foreach number,1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20,part-$(number))
 drawn := $(word $(shell expr $$(printf %s '$(SEED)' | cksum | cut -d' ' -f1) % $(words $(parts)) + 1),$(parts))
 always := pythons-3.8 kernel-newest unit faults sanity-newest ansible-lint artifact $(filter-out unit,$(quick)) \
     pythons-3.14 pythons-i386
@@ -51,4 +54,4 @@ waiting:
 	@echo $(filter-out $(sessions),$(all))
 $(sessions):
 	@tests/session $@
-coverage: $(filter unit kernel-newest programs-newest,$(sessions))
+coverage: $(filter-out coverage,$(filter $(measured),$(sessions)))
