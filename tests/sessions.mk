@@ -14,7 +14,7 @@ e2e := $(addprefix e2e-,rotation wire audit fleet boot traffic settings interrup
 controller := controller-plugins controller-role controller-runner
 liar := $(addprefix liar-,newest leaving audit middle floor lab)
 # What needs many labs, controllers or kernels takes turns: `make test` runs one of these parts, which the commit draws,
-# so that it takes a quarter of an hour and not an hour. All of them: TIER=all.
+# so that it takes a quarter of an hour. All of them, in an hour and a half: TIER=all.
 part-1 := e2e-traffic e2e-settings liar-floor
 part-2 := e2e-wire e2e-cores sanity-floor
 part-3 := e2e-rotation liar-lab
