@@ -231,9 +231,6 @@ for core in ("newest", *OLDER):
         home = HERE / "build" / "home" / core
         cache = home / ".ansible" / "test" / "cache"
         cache.mkdir(parents=True, exist_ok=True)
-        # ansible-test runs scripts in the folder of temporary files, and Python would import what others left there.
-        temporary = home / "tmp"
-        temporary.mkdir(exist_ok=True)
         for version in ("24_2", "25_2"):  # ansible-core 2.19, and 2.20 and 2.21
             (cache / f"get_pip_{version}.py").write_text(GET_PIP, encoding="utf-8")
         for settings in (".config/pip", ".pip"):  # the user's package index or certificate
@@ -253,7 +250,7 @@ for core in ("newest", *OLDER):
         found = ":".join(map(str, (tools, *kept)))
         tests = () if core == "newest" else [word for test in BY_CORE for word in ("--test", test)]
         command = (str(tools / "ansible-test"), "sanity", "--color", "no", *tests, *INSTALLED)
-        session.run(*command, env={"HOME": str(home), "PATH": found, "TMPDIR": str(temporary)}, external=True)
+        session.run(*command, env={"HOME": str(home), "PATH": found}, external=True)
 
 
 for core in OLDER:
